@@ -1,0 +1,150 @@
+"""The command line: `codesign COMMAND …`.
+
+Results go to stdout, everything else to stderr. Bad input ends with 2 and a message, Ctrl-C with
+130 and the command that goes on; a bug keeps its trace. Only argparse is imported with this
+module: each command imports what it needs when it is called, so that `codesign --help` answers at
+once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from codesign.errors import CodesignError, nearest
+
+if TYPE_CHECKING:
+    from codesign import shipped
+
+__all__ = ["COMMANDS", "Command", "main"]
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        name: What is typed.
+        summary: One sentence for `--help`.
+        arguments: Adds the command's arguments to its parser.
+        run: Does it and gives the exit code; what a user can cause it raises as `CodesignError`.
+    """
+
+    name: str
+    summary: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None, commands: Sequence[Command] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: What was typed after ``codesign``; None takes it from the process.
+        commands: What is offered; None means `COMMANDS`.
+
+    Returns:
+        The exit code: 0 done, 1 done and the answer is no, 2 bad input, 130 stopped by Ctrl-C.
+    """
+    typed = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(typed, COMMANDS if commands is None else commands)
+    except CodesignError as error:
+        print(f"codesign: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        again = shlex.join(["codesign", *typed])
+        print(f"\ncodesign: stopped; this goes on where it was: {again}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output left, as `head` does. Python would complain again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(typed: list[str], commands: Sequence[Command]) -> int:
+    if not typed:
+        _parser(commands).print_help(sys.stderr)
+        return 2
+    names = [command.name for command in commands]
+    if not typed[0].startswith("-") and typed[0] not in names:
+        raise CodesignError(f"no command {typed[0]!r}{nearest(typed[0], names)}")
+    arguments, rest = _parser(commands).parse_known_args(typed)
+    if rest:
+        options = re.findall(r"--[a-z][a-z-]*", arguments.parser.format_help())
+        raise CodesignError(f"{typed[0]} takes no {rest[0]!r}{nearest(rest[0], options)}")
+    code = arguments.run(arguments)
+    sys.stdout.flush()
+    return int(code)
+
+
+def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codesign",
+        description="Co-design of spiking and conventional accelerators.",
+        epilog="codesign COMMAND --help says what a command takes.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="say what is installed, and end"
+    )
+    offered = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in commands:
+        own = offered.add_parser(
+            command.name, help=command.summary, description=command.summary, allow_abbrev=False
+        )
+        command.arguments(own)
+        own.set_defaults(run=command.run, parser=own)
+    return parser
+
+
+class _Version(argparse.Action):
+    """`--version`: read from the installed packages, because importing torch takes a second."""
+
+    def __call__(self, *_: object) -> None:
+        from importlib.metadata import version
+
+        from codesign import __version__
+
+        python = ".".join(str(part) for part in sys.version_info[:3])
+        print(f"codesign {__version__}, Python {python}, torch {version('torch')}")
+        raise SystemExit(0)
+
+
+def _no_arguments(parser: argparse.ArgumentParser) -> None:
+    """For a command that takes none."""
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from codesign import shipped
+
+    for shelf in shipped.SHELVES:
+        _print_entries(shelf, shipped.catalogue(shelf))
+    for kind in shipped.CONFIG_KINDS:
+        _print_entries(f"configs/{kind}", shipped.configs(kind))
+    _print_entries("engines", shipped.engines())
+    kernels = ", ".join(path.name for path in shipped.kernel_files())
+    print(f"compiled kernel: {kernels or 'none'}")
+    return 0
+
+
+def _print_entries(title: str, entries: Sequence[shipped.Entry]) -> None:
+    print(title)
+    width = max((len(entry.name) for entry in entries), default=0)
+    for entry in entries:
+        print(f"  {entry.name:<{width}}  {entry.summary}".rstrip())
+    if not entries:
+        print("  none yet")
+    print()
+
+
+# In the order of a day's work. A command stands here once it works: one line each.
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "list", "Print what comes with it: parts, configurations, engines.", _no_arguments, _list
+    ),
+)
