@@ -15,6 +15,7 @@ from codesign.errors import CodesignError, StudyError, nearest
 
 __all__ = [
     "CONFIG_KINDS",
+    "PACKAGE",
     "SHELVES",
     "Entry",
     "catalogue",
@@ -27,8 +28,8 @@ __all__ = [
 
 SHELVES = ("accelerators", "networks", "mitigation")
 CONFIG_KINDS = ("studies", "papers", "accelerators", "spaces")
+PACKAGE = Path(__file__).parent
 
-_PACKAGE = Path(__file__).parent
 _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -54,11 +55,11 @@ def configs_folder() -> Path:
     Raises:
         CodesignError: Neither is there; the installation is incomplete.
     """
-    for folder in (_PACKAGE / "configs", _PACKAGE.parent / "configs"):
+    for folder in (PACKAGE / "configs", PACKAGE.parent / "configs"):
         if folder.is_dir():
             return folder
     raise CodesignError(
-        f"no configs folder in {_PACKAGE} or beside it: this installation is incomplete, "
+        f"no configs folder in {PACKAGE} or beside it: this installation is incomplete, "
         "install codesign again"
     )
 
@@ -111,10 +112,10 @@ def catalogue(shelf: str) -> tuple[Entry, ...]:
     Raises:
         CodesignError: The shelf is not installed, or its catalogue names what is not there.
     """
-    folder = _PACKAGE.parent / shelf
+    folder = PACKAGE.parent / shelf
     init = folder / "__init__.py"
     if not init.is_file():
-        raise CodesignError(f"the shelf {shelf!r} is not installed beside {_PACKAGE}")
+        raise CodesignError(f"the shelf {shelf!r} is not installed beside {PACKAGE}")
     tree = ast.parse(init.read_text(encoding="utf-8"))
     names, homes = _literal(tree, "__all__", init), _literal(tree, "_HOME", init)
     entries = []
@@ -129,7 +130,7 @@ def catalogue(shelf: str) -> tuple[Entry, ...]:
 def engines() -> tuple[Entry, ...]:
     """The modules of the engine that define `evaluate`, by name."""
     found = []
-    for path in sorted((_PACKAGE / "engine").glob("[!_]*.py")):
+    for path in sorted((PACKAGE / "engine").glob("[!_]*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         if any(_defines(node, "evaluate") for node in tree.body):
             found.append(Entry(path.stem, f"codesign.engine.{path.stem}", _first_line(tree)))
@@ -138,7 +139,7 @@ def engines() -> tuple[Entry, ...]:
 
 def kernel_files() -> tuple[Path, ...]:
     """The compiled kernels of this installation; none where there was no compiler."""
-    folder = _PACKAGE / "engine"
+    folder = PACKAGE / "engine"
     return tuple(sorted([*folder.glob("_kernels*.so"), *folder.glob("_kernels*.pyd")]))
 
 
