@@ -21,7 +21,7 @@ help:
 setup: $(READY)
 
 # Made again when what it is made of changes; the kernel is compiled here too.
-$(READY): pyproject.toml setup.py constraints.txt $(wildcard codesign/engine/*.cpp)
+$(READY): pyproject.toml setup.py constraints.txt $(wildcard codesign/engine/*.cpp codesign/engine/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12"; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || { rm -rf .venv && $(PYTHON) -m venv .venv; } || \
