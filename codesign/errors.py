@@ -1,4 +1,4 @@
-"""Everything a user can cause is a `CodesignError`; anything else that is raised is a bug of ours."""
+"""Everything a user can cause is a `CodesignError`; anything else is a bug of ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 
 
 class CodesignError(Exception):
-    """What a user can mend: the command line prints it without a stack trace and exits with 2."""
+    """What a user can mend: printed without a stack trace, exit code 2."""
 
 
 class StudyError(CodesignError):
@@ -40,15 +40,15 @@ class MappingError(CodesignError):
 
 
 class CapacityError(MappingError):
-    """A resource is too small: the message names resource, demand, limit and the knob that helps."""
+    """A resource is too small: resource, demand, limit and the knob that helps are named."""
 
 
 class FaultError(CodesignError):
-    """A fault cannot exist: no such unit, instance, component, word, bit, model or window."""
+    """A fault cannot exist: no such unit, instance, component, word, bit or model."""
 
 
 class UnsupportedError(CodesignError):
-    """The thing is well formed, but this engine or family does not do it; the message says which does."""
+    """Well formed, but this engine or family does not do it; the message says which does."""
 
 
 class StoreError(CodesignError):
@@ -56,7 +56,7 @@ class StoreError(CodesignError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message that offers the nearest right name, or all of a short list.
+    """The end of an error message: the nearest right name, or what is known.
 
     >>> nearest("trails", ["trials", "samples"])
     "; did you mean 'trials'?"

@@ -1,0 +1,355 @@
+"""Effects: what broken hardware does to tensors. The narrow waist between mappings and engines.
+
+Many trials in one table of columns. A row says: in this *trial*, at this *place* of this *layer*,
+for
+these elements or terms (a box with strides), during these inferences and steps, the value that
+stands
+there is *corrupted* so. `codesign.program` shows where each place lies on a value's way.
+
+============ ==========================
+==================================================================
+kind         at                         box
+============ ==========================
+==================================================================
+operand      weight, input              terms (m, k, n): the operand as read for these terms
+term         product                    terms (m, k, n): the product
+accumulator  load, every, after, out,   outputs (m, n); ``segment`` (-1: every segment); ``after``:
+             total                      the number of the segment's terms already summed, from 1
+activation   stored                     outputs (m, n) of any layer, as read by ``reader`` (-1: all)
+parameter    bias, threshold            channels n (bias: outputs (m, n))
+state        cell, read, write          neurons (m, n): membrane. A cell flip acts once, at the
+first step
+                                        of its window; a stuck cell when a step begins and when it
+                                        ends;
+                                        read: when a step begins; write: when a step ends
+operation    integrate, leak, reset,    neurons (m, n); corruption ``skip`` (the operation is not
+done; a
+             fire                       skipped fire gives f = 0) or ``always`` (fire: f = 1; reset:
+             done
+                                        at every step)
+spike        line                       neurons (m, n): the output spike after the guards of the
+neuron
+============ ==========================
+==================================================================
+
+Corruption of a value v in a place of ``bits`` bits (``signed``: two's complement)::
+
+    xor      decode(encode(v) ^ mask)
+    stuck    decode((encode(v) & ~mask) | (value & mask))
+    replace  value
+    add      v + value
+    scale    v * value
+
+``encode`` takes the low ``bits`` bits; a place that is wider than the value holds its sign
+extension.
+Several effects in one value act in the order of ``rank``; at equal rank a stuck bit acts last (it
+wins).
+``samples`` and ``steps`` are half-open ranges; sample i is inference i; -1 as stop means "to the
+end".
+``execution`` is the execution struck under re-execution, -1 for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codesign.errors import FaultError
+from codesign.formats import MAX_BITS, NumberFormat
+from codesign.network import Lif, is_mac
+from codesign.program import Program
+
+__all__ = ["ALL", "EFFECT", "At", "Effects", "Kind", "Op", "box", "corrupt"]
+
+ALL = (0, -1, 1)  # the whole of an axis: start, stop (-1: to the end), step
+
+
+class Kind(IntEnum):
+    """What an effect corrupts: the closed set."""
+
+    operand = 0
+    term = 1
+    accumulator = 2
+    activation = 3
+    parameter = 4
+    state = 5
+    operation = 6
+    spike = 7
+
+
+class At(IntEnum):
+    """The place on the element's way."""
+
+    weight = 0
+    input = 1
+    product = 2
+    load = 3
+    every = 4
+    after = 5
+    out = 6
+    total = 7
+    stored = 8
+    bias = 9
+    threshold = 10
+    cell = 11
+    read = 12
+    write = 13
+    integrate = 14
+    leak = 15
+    reset = 16
+    fire = 17
+    line = 18
+
+
+class Op(IntEnum):
+    """The corruption."""
+
+    xor = 0
+    stuck = 1
+    replace = 2
+    add = 3
+    scale = 4
+    skip = 5
+    always = 6
+
+
+PLACES: dict[Kind, tuple[At, ...]] = {
+    Kind.operand: (At.weight, At.input),
+    Kind.term: (At.product,),
+    Kind.accumulator: (At.load, At.every, At.after, At.out, At.total),
+    Kind.activation: (At.stored,),
+    Kind.parameter: (At.bias, At.threshold),
+    Kind.state: (At.cell, At.read, At.write),
+    Kind.operation: (At.integrate, At.leak, At.reset, At.fire),
+    Kind.spike: (At.line,),
+}
+
+EFFECT = np.dtype(
+    [
+        ("trial", "i8"),
+        ("event", "i8"),
+        ("kind", "i1"),
+        ("at", "i1"),
+        ("layer", "i4"),  # index in network.layers
+        ("m", "i8", (3,)),  # start, stop, step; stop -1: to the end
+        ("k", "i8", (3,)),
+        ("n", "i8", (3,)),
+        ("segment", "i4"),
+        ("after", "i4"),
+        ("reader", "i4"),
+        ("op", "i1"),
+        ("bits", "i1"),
+        ("signed", "?"),
+        ("mask", "i8"),
+        ("value", "i8"),
+        ("samples", "i8", (2,)),
+        ("steps", "i8", (2,)),
+        ("execution", "i1"),
+        ("rank", "i8"),
+    ]
+)
+
+_DEFAULTS = {
+    "m": ALL,
+    "k": ALL,
+    "n": ALL,
+    "segment": -1,
+    "reader": -1,
+    "signed": True,
+    "samples": (0, -1),
+    "steps": (0, -1),
+    "execution": -1,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """A table of effects, sorted by trial.
+
+    Attributes:
+        table: ``[effects]`` of `EFFECT`, read-only.
+        trials: Number of trials, numbered 0 to trials - 1; one without a row is golden.
+    """
+
+    table: NDArray[np.void]
+    trials: int
+
+    def __post_init__(self) -> None:
+        table = np.array(self.table, dtype=EFFECT, copy=True)
+        table = table[np.argsort(table["trial"], kind="stable")]
+        if len(table) and (table["trial"][0] < 0 or table["trial"][-1] >= self.trials):
+            raise FaultError(f"effects name trials outside 0..{self.trials - 1}")
+        table.flags.writeable = False
+        object.__setattr__(self, "table", table)
+
+    @staticmethod
+    def of(rows: Iterable[dict[str, object]], trials: int) -> Effects:
+        """A table from rows with any of the columns; the rest takes "all" or 0.
+
+        Kind, at and op may be given by name.
+
+        >>> Effects.of([dict(kind="operand", at="weight", layer=1, k=(2, 3, 1), n=(0, 1, 1),
+        ...                  op="xor", bits=8, mask=64)], trials=1).table["mask"].tolist()
+        [64]
+        """
+        listed = list(rows)
+        table = np.zeros(len(listed), dtype=EFFECT)
+        for name, value in _DEFAULTS.items():
+            table[name] = value
+        named = {"kind": Kind, "at": At, "op": Op}
+        for i, row in enumerate(listed):
+            for name, value in row.items():
+                table[i][name] = named[name][value] if isinstance(value, str) else value
+        return Effects(table, trials)
+
+    @staticmethod
+    def none(trials: int) -> Effects:
+        """Trials in which nothing is wrong."""
+        return Effects(np.zeros(0, dtype=EFFECT), trials)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def of_trial(self, trial: int) -> NDArray[np.void]:
+        """The rows of one trial (a view)."""
+        start, stop = np.searchsorted(self.table["trial"], [trial, trial + 1])
+        return self.table[start:stop]
+
+    def check(self, program: Program) -> None:
+        """Refuse what cannot exist in a program: no such layer, place, element, term or segment.
+
+        Raises:
+            FaultError: Naming the first row that cannot be.
+        """
+        for i, row in enumerate(self.table):
+            problem = _problem(row, program)
+            if problem:
+                raise FaultError(f"effect {i} (trial {row['trial']}): {problem}")
+
+    def to_csv(self, path: Path) -> None:
+        """Write the table, names for kind, at and op, one column for each number."""
+        shapes = {n: EFFECT[n].shape for n in EFFECT.names or ()}
+        flat = [
+            (n, i) for n, shape in shapes.items() for i in range(int(np.prod(shape, dtype=int)))
+        ]
+        named = {"kind": Kind, "at": At, "op": Op}
+        with path.open("w", encoding="utf-8", newline="") as file:
+            heads = [f"{n}{i}" if shapes[n] else n for n, i in flat]
+            file.write(",".join(heads) + "\n")
+            for row in self.table:
+                cells = [row[n][i] if shapes[n] else row[n] for n, i in flat]
+                texts = [
+                    named[n](c).name if n in named else str(int(c))
+                    for (n, _), c in zip(flat, cells, strict=True)
+                ]
+                file.write(",".join(texts) + "\n")
+
+
+def box(selector: Iterable[int], size: int) -> range:
+    """The indices that a (start, stop, step) selector picks from an axis of a size.
+
+    >>> list(box((1, -1, 2), 6))
+    [1, 3, 5]
+    """
+    start, stop, step = (int(x) for x in selector)
+    return range(start, size if stop < 0 else stop, step)
+
+
+def corrupt(values: NDArray[np.int64], row: np.void) -> NDArray[np.int64]:
+    """Values ``[...]`` after the corruption of one effect row (xor, stuck, replace, add, scale).
+
+    >>> row = Effects.of([dict(op="xor", bits=8, mask=128)], 1).table[0]
+    >>> corrupt(np.array([0, -128, 3]), row).tolist()
+    [-128, 0, -125]
+    """
+    op = Op(row["op"])
+    if op is Op.replace:
+        return np.full_like(values, row["value"])
+    if op is Op.add:
+        return values + row["value"]
+    if op is Op.scale:
+        return values * row["value"]
+    form = NumberFormat(int(row["bits"]), bool(row["signed"]))
+    pattern = values & ((1 << form.bits) - 1)
+    if op is Op.xor:
+        return form.decode(pattern ^ row["mask"])
+    if op is Op.stuck:
+        return form.decode((pattern & ~row["mask"]) | (row["value"] & row["mask"]))
+    raise FaultError(f"corruption {op.name!r} belongs to an operation, not to a value")
+
+
+def _problem(row: np.void, program: Program) -> str:
+    """Why a row cannot exist in a program, or an empty text."""
+    network = program.network
+    if not 0 <= row["layer"] < len(network.layers):
+        return f"no layer {row['layer']}; the network has {len(network.layers)}"
+    if not -1 <= row["reader"] < len(network.layers):
+        return f"no reader {row['reader']}; the network has {len(network.layers)} layers"
+    if not -1 <= row["execution"] < program.executions:
+        return f"execution {row['execution']} of a program with {program.executions}"
+    name = network.layers[int(row["layer"])].name
+    for check in (_place_problem, _box_problem, _corruption_problem, _segment_problem):
+        problem = check(row, program, name)
+        if problem:
+            return problem
+    return ""
+
+
+def _place_problem(row: np.void, program: Program, name: str) -> str:
+    kind, at = Kind(row["kind"]), At(row["at"])
+    layer = program.network[name]
+    if at not in PLACES[kind]:
+        known = ", ".join(a.name for a in PLACES[kind])
+        return f"{kind.name} at {at.name} does not exist; places: {known}"
+    sums = kind in (Kind.operand, Kind.term, Kind.accumulator) or at is At.bias
+    if sums and not is_mac(layer):
+        return f"{name} sums no terms"
+    spikes = kind in (Kind.state, Kind.operation, Kind.spike) or at is At.threshold
+    if spikes and not isinstance(layer, Lif):
+        return f"{name} has no neurons"
+    return ""
+
+
+def _box_problem(row: np.void, program: Program, name: str) -> str:
+    positions, channels = program.network.grid(name)
+    axes = [("m", positions), ("n", channels)]
+    if row["kind"] in (Kind.operand, Kind.term):
+        axes.append(("k", program.network.mac_shape(name)[1]))
+    for axis, size in axes:
+        picked = box(row[axis], size)
+        if len(picked) == 0 or picked[0] < 0 or picked[-1] >= size:
+            return f"{axis} {tuple(row[axis].tolist())} is empty or outside 0..{size - 1}"
+    return ""
+
+
+def _corruption_problem(row: np.void, program: Program, name: str) -> str:
+    kind, at, op = Kind(row["kind"]), At(row["at"]), Op(row["op"])
+    if (op in (Op.skip, Op.always)) != (kind is Kind.operation):
+        return f"{op.name} is no corruption of a {kind.name}"
+    if op is Op.always and at not in (At.fire, At.reset):
+        return f"only fire and reset can happen always, not {at.name}"
+    if op in (Op.xor, Op.stuck):
+        if not 1 <= row["bits"] <= MAX_BITS:
+            return f"a place has 1 to {MAX_BITS} bits, came {row['bits']}"
+        if not 0 < row["mask"] < 1 << int(row["bits"]):
+            return f"mask {row['mask']} is empty or wider than {row['bits']} bits"
+    return ""
+
+
+def _segment_problem(row: np.void, program: Program, name: str) -> str:
+    if row["kind"] != Kind.accumulator:
+        return ""
+    segments = program.arithmetic[name].segments
+    segment = int(row["segment"])
+    if not -1 <= segment < len(segments):
+        return f"{name} has segments 0..{len(segments) - 1}, came {segment}"
+    if row["at"] == At.after:
+        start, stop = segments[segment]
+        if segment < 0 or not 1 <= row["after"] <= stop - start:
+            return f"after {row['after']} of segment {segment} does not exist"
+    return ""
