@@ -27,12 +27,14 @@ NOUNS = (
     "yaml_scalars",
     "field_types",
     "annotations",
+    "yaml_reader",
     "overrides",
     "schema",
     "parts",
     "store",
     "formats",
     "samples",
+    "layers",
     "network",
     "guards",
     "program",
@@ -47,7 +49,7 @@ NOUNS = (
 )
 TOP = ("__init__", "__main__", "cli")
 FLOORS = {
-    "engine": {"errors", "formats", "samples", "network", "guards", "program", "effects"},
+    "engine": {"errors", "formats", "samples", "layers", "network", "guards", "program", "effects"},
     "learning": {*NOUNS, "engine"},
     "study": {*NOUNS, "engine", "learning"},
     "report": {*NOUNS, "study"},
