@@ -1,3 +1,3 @@
-"""Co-design of spiking and conventional accelerators: graph, mapping, faults, mitigation, search."""
+"""Co-design of spiking and conventional accelerators: mapping, faults, mitigation, search."""
 
 __version__ = "0.1.0"
