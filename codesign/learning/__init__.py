@@ -1,0 +1,1 @@
+"""Learning: torch models on codes, lowering to the integer program, training."""
