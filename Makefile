@@ -27,7 +27,7 @@ $(READY): pyproject.toml setup.py constraints.txt $(wildcard codesign/engine/*.c
 	@$(BIN)/python -c '' 2>/dev/null || { rm -rf .venv && $(PYTHON) -m venv .venv; } || \
 		{ echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "Installing into .venv; the first time takes about a minute."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check \
 		-c constraints.txt -e ".[search,nir,frame,dev]"
 	@touch $@
 
