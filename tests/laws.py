@@ -29,8 +29,8 @@ NOUNS = (
     "annotations",
     "yaml_reader",
     "yaml_writer",
-    "overrides",
     "schema_docs",
+    "overrides",
     "schema",
     "part_source",
     "parts",
@@ -48,6 +48,7 @@ NOUNS = (
     "design",
     "draws",
     "scenarios",
+    "intervals",
     "metrics",
 )
 TOP = ("__init__", "__main__", "cli")

@@ -14,9 +14,11 @@ from typing import Any
 
 import laws
 import pytest
-import yaml
 
 from codesign import shipped
+from codesign.errors import CodesignError
+from codesign.schema import load
+from codesign.study.spec import StudySpec
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_FILE_LINES = 400
@@ -31,6 +33,10 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 # The laws
+
+
+def test_every_noun_has_one_place() -> None:
+    assert len(laws.NOUNS) == len(set(laws.NOUNS))
 
 
 def test_the_house_keeps_its_laws() -> None:
@@ -183,18 +189,16 @@ def test_a_shelf_has_no_other_names_than_its_catalogue(shelf: str) -> None:
 # The configurations
 
 
-def strict_loader(kind: str) -> Callable[[Path], Any] | None:
-    """What reads a file of ``configs/<kind>``, None while unwritten: the one place to wire it."""
-    homes = {
-        "studies": ("codesign.study.spec", "load_study"),
-        "papers": ("codesign.study.spec", "load_study"),
-    }
-    if kind not in homes:
-        return None
-    module, function = homes[kind]
-    if not (ROOT / f"{module.replace('.', '/')}.py").is_file():
-        return None
-    return getattr(importlib.import_module(module), function)
+def read_study(path: Path) -> object:
+    """A study, strictly."""
+    return load(path, StudySpec)
+
+
+# What reads a file of configs/<kind>: the one place to wire it.
+STRICT_LOADERS: dict[str, Callable[[Path], object]] = {
+    "studies": read_study,
+    "papers": read_study,
+}
 
 
 def shipped_files(kind: str) -> list[Path]:
@@ -211,15 +215,18 @@ def test_the_kinds_of_configuration_are_the_folders_of_configs() -> None:
 
 @pytest.mark.parametrize("kind", shipped.CONFIG_KINDS)
 def test_every_shipped_file_is_read_by_its_strict_loader(kind: str) -> None:
-    files, load = shipped_files(kind), strict_loader(kind)
-    written = (ROOT / "codesign/study/spec.py").is_file()
-    assert load or not (files and written), f"wire a loader for configs/{kind} in strict_loader"
+    files = shipped_files(kind)
+    assert kind in STRICT_LOADERS or not files, f"wire a loader for configs/{kind}"
     for path in files:
-        if load:
-            load(path)
-        assert isinstance(
-            yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader), yaml.Node
-        )
+        STRICT_LOADERS[kind](path)
+
+
+@pytest.mark.parametrize("kind", sorted(STRICT_LOADERS))
+def test_a_strict_loader_refuses_what_it_does_not_know(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("no_such_field: 1\n", encoding="utf-8")
+    with pytest.raises(CodesignError, match="no_such_field"):
+        STRICT_LOADERS[kind](file)
 
 
 @pytest.mark.parametrize("kind", shipped.CONFIG_KINDS)
