@@ -36,7 +36,7 @@ from codesign.field_types import (
     english,
 )
 from codesign.quantities import GRADES, Quantity, dimension, units_like
-from codesign.yaml_nodes import Node
+from codesign.yaml_nodes import Node, Table
 
 __all__ = ["Plain", "documented", "fields_of", "quantity_fields", "spec", "type_of"]
 
@@ -68,14 +68,16 @@ def spec(
 
     Bounds hold for each number of a list or mapping; ``non_empty`` for the outermost text, list or
     mapping; ``unit`` names the unit a `Quantity` is converted to, one for each dimension allowed.
-    A field without ``default`` and ``default_factory`` is required. The other words are those of
-    `Rules`.
+    A field without ``default`` and ``default_factory`` is required, but for the one with
+    ``rest``. The other words are those of `Rules`.
     """
     units = (unit,) if isinstance(unit, str) else tuple(unit)
     rules = Rules(
         low, high, above, below, tuple(choices), units, exists, non_empty, non_finite, rest
     )
     metadata = {_METADATA_KEY: rules, "doc": doc}
+    if rest and default is MISSING:
+        default = Table()
     if default_factory is not None:
         return dataclasses.field(default_factory=default_factory, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -134,9 +136,9 @@ def type_of(annotation: object, rules: Rules = _NO_RULES) -> FieldType:
     >>> type_of(tuple[bool, ...])
     Many(item=Flag(), container=<class 'tuple'>, non_empty=False)
     """
-    if rules.rest and annotation != Plain:
-        raise TypeError("rest=True needs the type Plain")
-    if annotation == Plain:
+    if rules.rest and annotation is not Table:
+        raise TypeError("rest=True needs the type Table")
+    if annotation == Plain or (rules.rest and annotation is Table):
         return _leaf(Anything(), rules, {"rest"})
     if typing.get_origin(annotation) is typing.Annotated:
         return type_of(typing.get_args(annotation)[0], rules)

@@ -251,15 +251,16 @@ def english(kind: FieldType) -> str:  # noqa: C901  one line for each type
         case Maybe(inner):
             return f"{english(inner)}, or null"
         case Many(item, _, non_empty):
-            return f"a list, each {english(item)}" + (", not empty" * non_empty)
+            return "a list, " + ("not empty, " * non_empty) + f"each {english(item)}"
         case Row(items):
             return f"a list of {len(items)}: {'; '.join(english(item) for item in items)}"
         case Named(value, non_empty):
-            return f"a mapping from names, each {english(value)}" + (", not empty" * non_empty)
+            some = "not empty, " * non_empty
+            return f"a mapping from names, {some}each {english(value)}"
         case Record():
             return "a mapping"
         case OneOf(key, members):
-            return f"a mapping with {key}: {listed(tuple(tag for tag, _ in members))}"
+            return f"a mapping whose {key} is {listed(tuple(tag for tag, _ in members))}"
         case Anything() | Untyped():
             return "any value"
         case Unwritable(name):

@@ -83,8 +83,8 @@ class Quantity:
         if not self.source.strip():
             raise StudyError("source: expected where the number comes from, came nothing")
         if self.grade not in GRADES:
-            message = f"grade: expected one of {', '.join(GRADES)}, came {self.grade!r}"
-            raise StudyError(message + nearest(self.grade, GRADES))
+            grades = ", ".join(GRADES)
+            raise StudyError(f"grade: expected one of {grades}, came {self.grade!r}")
 
     def to(self, unit: str) -> Quantity:
         """The same quantity in another unit of its dimension.

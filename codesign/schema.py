@@ -21,7 +21,7 @@ from codesign.errors import nearest
 from codesign.overrides import override
 from codesign.quantities import Quantity
 from codesign.schema_docs import describe, json_schema
-from codesign.yaml_nodes import Position, Problem, SchemaErrors, compose
+from codesign.yaml_nodes import Position, Problem, SchemaErrors, Table, compose
 from codesign.yaml_reader import Reader
 from codesign.yaml_writer import dump
 
@@ -32,6 +32,7 @@ __all__ = [
     "Problem",
     "Quantity",
     "SchemaErrors",
+    "Table",
     "describe",
     "digest",
     "dump",

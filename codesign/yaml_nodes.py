@@ -90,7 +90,9 @@ class SchemaErrors(StudyError):  # noqa: N818  it is all of them
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         # Line 0 (overrides) sorts first by itself; what the user typed last is read last.
-        by_place = sorted(set(problems), key=lambda p: (p.line == 0, p.file, p.line, p.column))
+        by_place = sorted(
+            dict.fromkeys(problems), key=lambda p: (p.line == 0, p.file, p.line, p.column)
+        )
         self.problems: tuple[Problem, ...] = tuple(by_place)
         super().__init__(self.problems)
 
@@ -111,7 +113,7 @@ class Scalar:
 
     text: str
     is_text: bool
-    position: Position = field(default=Position(""), compare=False)
+    position: Position = field(default=Position(""), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class Items:
     """A list of nodes."""
 
     items: tuple[Node, ...]
-    position: Position = field(default=Position(""), compare=False)
+    position: Position = field(default=Position(""), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +139,8 @@ class Entry:
     key: str
     value: Node
     is_text: bool = True
-    position: Position = field(default=Position(""), compare=False)
-    is_implied: bool = field(default=False, compare=False)
+    position: Position = field(default=Position(""), compare=False, repr=False)
+    is_implied: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Table:
     """A mapping, in the order of the file."""
 
     entries: tuple[Entry, ...] = ()
-    position: Position = field(default=Position(""), compare=False)
+    position: Position = field(default=Position(""), compare=False, repr=False)
 
     def get(self, key: str) -> Node | None:
         """The value of a key, or None where there is no such key."""
@@ -329,8 +331,12 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
     problem, context = error.problem or "", error.context or ""
     if "'\\t'" in problem:
         return "a tab stands here; YAML indents with spaces"
-    told = ", ".join(part for part in (context, problem) if part)
-    return f"not YAML: {told}"
+    if problem == "mapping values are not allowed here":
+        return "not YAML: a colon cannot stand here; indent otherwise, or quote the text"
+    begin, end = error.context_mark, error.problem_mark
+    if context and begin is not None and end is not None and begin.line < end.line:
+        context += f" that begins in line {begin.line + 1}"
+    return f"not YAML: {', '.join(part for part in (context, problem) if part)}"
 
 
 def _shown(character: str | int) -> str:

@@ -56,7 +56,7 @@ class _Failed:
 
 FAILED: Final = _Failed()
 
-_Leaf: TypeAlias = Flag | Whole | Real | Text | FilePath | Untyped
+_Leaf: TypeAlias = Flag | Whole | Real | Text | FilePath
 
 
 class Reader:
@@ -89,6 +89,8 @@ class Reader:
                 return self._named(kind, node, path)
             case Anything():
                 return self._anything(node, path)
+            case Untyped():
+                return self._untyped(node, path)
             case Unwritable(name):
                 return self.blame(node.position, path, f"is a {name}, which a YAML file cannot say")
             case Record() | OneOf() | Physical():
@@ -153,8 +155,6 @@ class Reader:
                     return _allowed_text(kind, rules, node)
                 case FilePath(rules):
                     return self._path(rules, node)
-                case Untyped():
-                    return read_plain(node)
         except ValueError as error:
             return self.blame(node.position, path, str(error))
 
@@ -215,14 +215,14 @@ class Reader:
         if entry.is_implied:
             message = f"no {entry.key!r} to override{nearest(entry.key, written)}"
             return self.blame(entry.position, inner, message)
-        if not entry.is_text:
-            message = f'expected a name, came {entry.key or "nothing"}; quote it: "{entry.key}"'
-            return self.blame(entry.position, inner, message)
         if not NAME.fullmatch(entry.key):
             message = (
                 f"the name {entry.key!r} is not made of letters, digits, _ and -, "
                 "with a letter or _ first"
             )
+            return self.blame(entry.position, inner, message)
+        if not entry.is_text:
+            message = f'expected a name, came {entry.key}; quote it: "{entry.key}"'
             return self.blame(entry.position, inner, message)
         return self.read(kind, entry.value, inner)
 
@@ -281,6 +281,21 @@ class Reader:
                 inner = [self._anything(e.value, _join(path, e.key)) for e in entries]
         return FAILED if FAILED in inner else node
 
+    def _untyped(self, node: Node, path: str) -> object:
+        """The value that the node looks like."""
+        self.positions[path] = node.position
+        match node:
+            case Items(items):
+                values = [self._untyped(item, _join(path, str(i))) for i, item in enumerate(items)]
+                return FAILED if FAILED in values else values
+            case Table(entries):
+                named = {e.key: self._untyped(e.value, _join(path, e.key)) for e in entries}
+                return FAILED if FAILED in named.values() else named
+        try:
+            return read_plain(node)
+        except ValueError as error:
+            return self.blame(node.position, path, str(error))
+
     def _unknown(self, entry: Entry, path: str, known: Iterable[str]) -> _Failed:
         message = f"unknown key {entry.key!r}{nearest(entry.key, known)}"
         return self.blame(entry.position, _join(path, entry.key), message)
@@ -330,7 +345,13 @@ def _suggestion(node: Node, options: Iterable[str | int]) -> str:
     """The nearest option; the message lists them all already."""
     if not isinstance(node, Scalar):
         return ""
-    offer = nearest(node.text, (str(option) for option in options))
+    names = [str(option) for option in options]
+    same_letters = [name for name in names if name.lower() == node.text.lower()]
+    if node.text in names:
+        return "; remove the quotes"
+    if len(same_letters) == 1:
+        return f"; did you mean {same_letters[0]!r}?"
+    offer = nearest(node.text, names)
     return offer if offer.startswith("; did you mean") else ""
 
 

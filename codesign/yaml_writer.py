@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,7 @@ __all__ = ["dump", "node_of", "write"]
 
 _SAFE_UNQUOTED = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.:+-]*[A-Za-z0-9_]|[A-Za-z_]")
 _TRUTHS_ELSEWHERE = {"y", "Y", "n", "N"}  # to YAML 1.1, though not to PyYAML
+_LINE_LENGTH = 60  # characters of values on one line
 _RESOLVER = yaml.resolver.Resolver()
 
 
@@ -36,10 +38,11 @@ def dump(instance: object, *, folder: Path | None = None) -> str:
 
 
 def write(node: Node) -> str:
-    """Write nodes as YAML text; short lists of plain values stand on one line."""
-    text: str = yaml.serialize(
-        _yaml_node(node), Dumper=yaml.SafeDumper, allow_unicode=True, width=10**9
-    )
+    """Write nodes as YAML text; short lists and mappings stand on one line."""
+    root = _yaml_node(node)
+    if isinstance(root, yaml.CollectionNode):
+        root.flow_style = False
+    text: str = yaml.serialize(root, Dumper=yaml.SafeDumper, allow_unicode=True, width=10**9)
     return text
 
 
@@ -54,7 +57,7 @@ def node_of(value: object, *, folder: Path | None = None) -> Node:
         TypeError: Anything else.
 
     >>> node_of(0.001)
-    Scalar(text='0.001', is_text=False, position=Position(file='', line=0, column=0))
+    Scalar(text='0.001', is_text=False)
     """
     match value:
         case Scalar() | Items() | Table():
@@ -108,14 +111,19 @@ def _yaml_node(node: Node) -> yaml.Node:
         case Scalar(text, is_text):
             return _yaml_scalar(text, is_text)
         case Items(items):
-            is_flat = all(isinstance(item, Scalar) for item in items)
             tag = yaml.resolver.BaseResolver.DEFAULT_SEQUENCE_TAG
             inner = [_yaml_node(item) for item in items]
-            return yaml.SequenceNode(tag, inner, flow_style=is_flat)
+            return yaml.SequenceNode(tag, inner, flow_style=_is_short(items))
         case Table(entries):
             tag = yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG
             pairs = [(_yaml_scalar(e.key, e.is_text), _yaml_node(e.value)) for e in entries]
-            return yaml.MappingNode(tag, pairs, flow_style=False)
+            return yaml.MappingNode(tag, pairs, flow_style=_is_short([e.value for e in entries]))
+
+
+def _is_short(nodes: Sequence[Node]) -> bool:
+    """Whether these nodes are read more easily on one line."""
+    texts = [node.text for node in nodes if isinstance(node, Scalar)]
+    return len(texts) == len(nodes) and sum(map(len, texts)) <= _LINE_LENGTH
 
 
 def _yaml_scalar(text: str, is_text: bool) -> yaml.ScalarNode:
