@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-import codesign
+from codesign import __version__
 from codesign.errors import StoreError
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "ResultsFile"]
@@ -67,7 +67,7 @@ CREATE TABLE candidates (
     state TEXT NOT NULL,
     PRIMARY KEY (search, number)
 ) STRICT;
-INSERT INTO meta VALUES ({SCHEMA_VERSION}, 'codesign {codesign.__version__}', sqlite_version());
+INSERT INTO meta VALUES ({SCHEMA_VERSION}, 'codesign {__version__}', sqlite_version());
 COMMIT;
 """
 
@@ -291,7 +291,7 @@ def _require_known(path: Path, connection: sqlite3.Connection) -> None:
     if version > SCHEMA_VERSION:
         raise StoreError(
             f"{path}: it was written by {author} in layout {version}; this is codesign "
-            f"{codesign.__version__}, which knows layouts up to {SCHEMA_VERSION}: upgrade codesign"
+            f"{__version__}, which knows layouts up to {SCHEMA_VERSION}: upgrade codesign"
         )
     if version < 1:
         raise StoreError(f"{path}: layout {version} was never one of ours; restore the file")
