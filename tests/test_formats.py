@@ -49,7 +49,7 @@ def test_a_width_outside_1_to_48_is_refused(bits):
 
 def test_an_unknown_overflow_rule_is_refused():
     with pytest.raises(DataError, match="'wrap' or 'saturate', came 'clip'"):
-        NumberFormat(8, overflow="clip")
+        NumberFormat(8, overflow="clip")  # type: ignore[arg-type]
 
 
 def test_encoding_refuses_what_does_not_fit():

@@ -1,5 +1,7 @@
 """What trials end as, by hand."""
 
+from typing import Any
+
 import numpy as np
 
 from codesign.engine.observables import Observables, outcomes
@@ -11,7 +13,7 @@ def test_every_sample_of_a_trial_ends_in_exactly_one_class():
     outputs[0, 1] = [6, 1]  # tolerated
     outputs[0, 2] = [0, 1]  # SDC
     outputs[0, 5] = [0, 1]
-    flags = {n: np.zeros((1, 7), bool) for n in ("corrected", "detected", "hang")}
+    flags: dict[str, Any] = {n: np.zeros((1, 7), bool) for n in ("corrected", "detected", "hang")}
     flags["corrected"][0, [3, 5]] = True  # right again; corrected and still wrong
     flags["detected"][0, 4] = True
     flags["hang"][0, 6] = True

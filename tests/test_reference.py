@@ -236,7 +236,7 @@ def test_a_bias_that_is_loaded_sits_in_the_first_segment():
 
 def test_a_narrow_running_sum_wraps_or_saturates_and_is_counted():
     for overflow, expected in (("wrap", 38 - 32 + 10), ("saturate", 15 + 10)):
-        narrow = dot(inner=NumberFormat(5, overflow=overflow))
+        narrow = dot(inner=NumberFormat(5, overflow=overflow))  # type: ignore[arg-type]
         assert value(*narrow) == expected  # 5, 17, 38: beyond -16..15 twice, or 5, 15+, 36
         assert count_overflows(*narrow) == {"y": 2 if overflow == "saturate" else 1}
     assert count_overflows(*dot()) == {"y": 0}
