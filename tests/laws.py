@@ -49,6 +49,8 @@ NOUNS = (
     "draws",
     "scenarios",
     "intervals",
+    "looks",
+    "comparisons",
     "metrics",
 )
 TOP = ("__init__", "__main__", "cli")
