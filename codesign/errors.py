@@ -12,6 +12,7 @@ __all__ = [
     "FaultError",
     "LoweringError",
     "MappingError",
+    "MitigationError",
     "StoreError",
     "StudyError",
     "UnsupportedError",
@@ -41,6 +42,10 @@ class MappingError(CodesignError):
 
 class CapacityError(MappingError):
     """A resource is too small: resource, demand, limit and the knob that helps are named."""
+
+
+class MitigationError(CodesignError):
+    """A mitigation cannot help here, or does not fit the design; the message says why."""
 
 
 class FaultError(CodesignError):

@@ -16,9 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from codesign.errors import DataError
+import numpy as np
+from numpy.typing import ArrayLike
 
-__all__ = ["Clamp", "Correct", "Guard", "Recompute", "Replace", "Silence"]
+from codesign.errors import DataError
+from codesign.formats import NumberFormat
+
+__all__ = ["Clamp", "Correct", "Guard", "Recompute", "Replace", "Silence", "crossing_share"]
 
 Place = Literal["weight", "activation", "membrane"]
 
@@ -131,3 +135,22 @@ class Recompute:
 
 
 Guard = Clamp | Replace | Correct | Silence | Recompute
+
+
+def crossing_share(values: ArrayLike, form: NumberFormat, low: int, high: int) -> float:
+    """Share of all single-bit flips of stored values that leave a bound: what the bound can see.
+
+    A bound can only help where faults can cross it; 0 means that it stands for nothing.
+
+    Args:
+        values: Golden codes, any shape, not empty.
+        form: How they are stored.
+        low: Smallest value that passes the bound.
+        high: Largest value that passes the bound.
+
+    >>> crossing_share([3, -3], NumberFormat(8), -3, 3)  # 2, 1 and -1 stay, 13 of 16 leave
+    0.8125
+    """
+    patterns = form.encode(np.ravel(np.asarray(values)))
+    flipped = form.decode(patterns[:, None] ^ (1 << np.arange(form.bits)))
+    return float(((flipped < low) | (flipped > high)).mean())

@@ -7,9 +7,14 @@ literals, because `codesign list` reads them without importing anything.
 from importlib import import_module
 from typing import Any
 
-__all__: list[str] = []
+__all__: list[str] = ["BoundAndProtect", "ErrorCorrection", "RangeRestriction", "Reexecution"]
 
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {
+    "BoundAndProtect": "bounds",
+    "ErrorCorrection": "redundancy",
+    "RangeRestriction": "bounds",
+    "Reexecution": "redundancy",
+}
 
 
 def __getattr__(name: str) -> Any:

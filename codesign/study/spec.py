@@ -1,7 +1,7 @@
 """What a study file may say. Loading it tells every mistake at once; nothing is run or imported.
 
-`codesign.study.loading` reads the YAML strictly (`codesign.schema`), then checks what no single field can know:
-that names exist, that parts are on their shelves and take the arguments given.
+`codesign.study.loading` reads the YAML strictly (`codesign.schema`), then checks what no single field
+can know: that names exist, that parts are on their shelves and take the arguments given.
 """
 
 from __future__ import annotations
@@ -77,6 +77,9 @@ class DesignSpec:
     accelerator: str = spec(doc="One of this study's accelerators.")
     placement: PlacementSpec = spec(
         default_factory=PlacementSpec, doc="Where things go; in order if left out."
+    )
+    against: str = spec(
+        default="", doc="Design that it and its mitigations are compared with; itself if left out."
     )
 
 
