@@ -16,7 +16,8 @@ term         product                    terms (m, k, n): the product
 accumulator  load, every, after, out,   outputs (m, n); ``segment`` (-1: every segment); ``after``:
              total                      the number of the segment's terms already summed, from 1
 activation   stored                     outputs (m, n) of any layer, as read by ``reader`` (-1: all)
-parameter    bias, threshold            channels n (bias: outputs (m, n))
+parameter    bias, threshold            outputs (m, n) that read it: chips where channels share one
+                                        word take all m, chips with a word a neuron take one
 state        cell, read, write          neurons (m, n): membrane. A cell flip acts once, at the
 first step
                                         of its window; a stuck cell when a step begins and when it

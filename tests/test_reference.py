@@ -309,6 +309,22 @@ def test_broken_operations_and_struck_membranes_as_computed_by_hand():
     assert raster(*neuron, threshold) == [1, 1, 1, 1]
 
 
+def test_a_threshold_can_be_wrong_for_one_position_of_a_channel():
+    weight = np.ones((1, 1, 1, 1), dtype=int)
+    network = NetworkGraph(
+        "two positions",
+        (
+            Input("x", (), shape=(1, 1, 2)),
+            Conv2d("i", (Edge("x"),), weight=weight, bias=np.array([0])),
+            Lif("s", (Edge("i"),), threshold=np.array(5)),
+        ),
+    )
+    lowered = {"kind": "parameter", "at": "threshold", "layer": 2, "op": "replace", "value": 2}
+    program, samples = plain(network), samples_of([[[3, 3]]])
+    assert run(program, samples, {**lowered, "m": (1, 2, 1)}).outputs.tolist() == [[[0, 1]]]
+    assert run(program, samples, lowered).outputs.tolist() == [[[1, 1]]]
+
+
 # -------------------- guards
 
 

@@ -351,7 +351,7 @@ class _Neuron:
         self.parameters = [
             r
             for r in run.active(Kind.parameter, layer)
-            if r["at"] == At.threshold and picks(r["n"], n)
+            if r["at"] == At.threshold and picks(r["m"], m) and picks(r["n"], n)
         ]
 
     def threshold(self, value: int) -> int:
