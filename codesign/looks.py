@@ -1,0 +1,154 @@
+"""Watching a campaign: when to look, what may be said then, and whether it is enough.
+
+An interval for a fixed number of trials, looked at again and again until it is narrow, covers less
+than it says. The interval of this module holds at all looks together, for every distribution
+within the bounds, also for what no trial has shown yet: with 95 %, the chance that it misses the
+mean at any look is at most 5 %. It is the interval to report when a campaign stopped by it.
+
+**How.** Bets (Waudby-Smith and Ramdas, JRSS B 2024): somebody who doubts that the mean is m stakes
+some of a capital on every next trial being above it, at odds that are fair if m is the mean. A
+fair game multiplies a capital by 2 / (1 − level) at any time with a probability of at most
+(1 − level) / 2 (Ville 1939); so every m against which it has happened is out. One gambler bets for
+each planned look, with the stakes that are best if trials go on spreading as they did up to then,
+once boldly and once with caution; together they share the capital.
+
+It is never narrower than about 5 / trials of the range, because trials that were not run may be
+catastrophes: with 95 %, a hundred trials rule out no catastrophe rarer than one in twenty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from codesign.errors import DataError
+from codesign.intervals import Interval, checked_trials
+
+__all__ = ["interval_at_look", "narrow_enough", "planned_looks"]
+
+# Largest share of the capital at stake: nearly equal trials want all of it, one zero among them
+# then costs nearly all. In simulations of seven kinds of trials the pair came out at most 11 %
+# wider than the better of the two, which was 1.6 times as wide as the other or less.
+LARGEST_STAKES = (0.5, 0.95)
+HALVINGS = 30  # of [0, 1], so that the ends are exact to 1e-9 of the range
+
+
+def planned_looks(first: int, last: int, factor: float = 2.0) -> tuple[int, ...]:
+    """Numbers of trials after which to look, fixed before the first trial runs.
+
+    Args:
+        first: Trials before the first look.
+        last: Trials at most.
+        factor: From one look to the next; above 1.
+
+    Raises:
+        DataError: No such row of numbers.
+
+    >>> planned_looks(100, 1000)
+    (100, 200, 400, 800, 1000)
+    """
+    if not (1 <= first <= last and factor > 1.0 and math.isfinite(factor)):
+        raise DataError(
+            f"planned_looks: first={first}, last={last}, factor={factor}; expected"
+            " 1 <= first <= last and a factor above 1"
+        )
+    looks = [first]
+    while looks[-1] < last:
+        looks.append(min(last, math.ceil(looks[-1] * factor)))
+    return tuple(looks)
+
+
+def interval_at_look(
+    x: ArrayLike,
+    looks: Sequence[int] | None = None,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Interval:
+    """Interval of a mean that covers it at all looks together.
+
+    Args:
+        x: ``[trials]``, one number per trial, in index order, up to one of the looks.
+        looks: All planned looks; without them this is the only one.
+        level: Confidence, in (0, 1).
+        bounds: Smallest and largest value that a trial can have.
+
+    Raises:
+        DataError: As many trials are no planned look, or a trial is not within the bounds.
+
+    >>> alike = interval_at_look([0.9] * 400)
+    >>> round(alike.low, 3), round(alike.high, 3)
+    (0.89, 0.903)
+    """
+    x = checked_trials("interval_at_look", x, level, bounds)
+    looks = (x.size,) if looks is None else tuple(looks)
+    if x.size not in looks:
+        raise DataError(
+            f"interval_at_look: {x.size} trials are none of the planned looks"
+            f" {', '.join(map(str, looks))}; wait for the next one"
+        )
+    lowest, width = bounds[0], bounds[1] - bounds[0]
+    scaled = (x - lowest) / width
+    ends = _lower_end(scaled, looks, level), 1.0 - _lower_end(1.0 - scaled, looks, level)
+    low, high = (lowest + width * end for end in ends)
+    method = "betting" if len(looks) == 1 else f"betting, {len(looks)} looks"
+    return Interval(float(x.mean()), low, high, level, x.size, method)
+
+
+def narrow_enough(
+    x: ArrayLike,
+    half_width: float,
+    looks: Sequence[int],
+    level: float = 0.95,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> bool:
+    """Whether a campaign may stop at this look: its `interval_at_look` is as narrow as asked.
+
+    Raises:
+        DataError: The half width is not positive; or as for `interval_at_look`.
+
+    >>> narrow_enough([0.9] * 400, 0.01, looks=(100, 200, 400))
+    True
+    """
+    if not half_width > 0.0:
+        raise DataError(f"narrow_enough: half_width={half_width} is not above 0")
+    return interval_at_look(x, looks, level, bounds).half_width <= half_width
+
+
+def _lower_end(x: NDArray[np.float64], looks: tuple[int, ...], level: float) -> float:
+    """Largest mean in [0, mean of x] that the bets on higher values have ruled out."""
+    gamblers = len(looks) * len(LARGEST_STAKES)
+    needed = math.log(2 / (1 - level)) + math.log(gamblers)
+    stakes = np.sqrt(2 * needed / (np.array(looks)[:, None] * _variances_before(x)))
+    out, possible = 0.0, float(x.mean())
+    if possible == 0.0:
+        return 0.0
+    for _ in range(HALVINGS):
+        mean = (out + possible) / 2
+        if _log_capital(x, mean, stakes) >= needed:
+            out = mean
+        else:
+            possible = mean
+    return out
+
+
+def _variances_before(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance as known before each trial, from those before it and one imagined of 1/4."""
+    known = np.arange(2, x.size + 2)
+    means = (0.5 + np.cumsum(x)) / known
+    variances = (0.25 + np.cumsum((x - means) ** 2)) / known
+    return np.append(0.25, variances[:-1])
+
+
+def _log_capital(x: NDArray[np.float64], mean: float, stakes: NDArray[np.float64]) -> float:
+    """Logarithm of what all gamblers have together, each having begun with 1; falls with ``mean``.
+
+    ``stakes`` is ``[looks, trials]``. No stake may depend on its own trial or a later one.
+    """
+    capitals = [
+        np.log1p(np.minimum(stakes, largest / mean) * (x - mean)).sum(axis=1)
+        for largest in LARGEST_STAKES
+    ]
+    return float(np.logaddexp.reduce(np.concatenate(capitals)))
