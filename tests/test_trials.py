@@ -416,20 +416,21 @@ def test_ctrl_c_on_a_terminal_keeps_what_is_said_to_be_stored(
 ) -> None:
     script = tmp_path / "script.py"
     script.write_text(CTRL_C)
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(path), workers],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
-    )
-    assert process.stdout is not None
-    said = [process.stdout.readline() for _ in range(20)]
+    said = tmp_path / "said"
+    with said.open("w") as stream:
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(path), workers],
+            stdout=stream,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+        )
+    while said.read_text().count("\n") < 20:
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to parent and workers alike
-    rest, errors = process.communicate(timeout=20)
-    said += rest.splitlines()
-    trials = {int(line.split()[2]) for line in said}
+    _, errors = process.communicate(timeout=20)
+    trials = {int(line.split()[2]) for line in said.read_text().splitlines()}
     assert process.returncode == -signal.SIGINT
     assert errors.count("KeyboardInterrupt") == 1  # the workers have nothing to say to it
     rows = stored(path)["toy 0"]
