@@ -30,14 +30,21 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of a copy of the sources: a build leaves files behind, and would find old ones."""
-    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources: a build leaves files behind, and would find old ones."""
+    source = tmp_path_factory.mktemp("source")
     for name in BUILT_FROM:
         shutil.copy(ROOT / name, source)
     for folder in (*PACKAGES, "configs"):
         leave_out = shutil.ignore_patterns("__pycache__", "*.so")
         shutil.copytree(ROOT / folder, source / folder, ignore=leave_out)
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel built from that copy."""
+    built = tmp_path_factory.mktemp("built")
     # Without isolation nothing is downloaded: the environment of the tests has setuptools.
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", built)
     run(sys.executable, "-m", "pip", "wheel", *options, source, cwd=built)
@@ -66,23 +73,20 @@ def names_in(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-def test_the_wheel_carries_every_file_of_the_packages(wheel: Path) -> None:
+def test_the_wheel_carries_every_file_of_the_packages(source: Path, wheel: Path) -> None:
     files = {
-        str(path.relative_to(ROOT))
+        str(path.relative_to(source))
         for package in PACKAGES
-        for path in (ROOT / package).rglob("*")
+        for path in (source / package).rglob("*")
         if path.is_file() and path.suffix not in NOT_INSTALLED
     }
     assert "codesign/cli.py" in files
     assert files - names_in(wheel) == set()
 
 
-def test_the_wheel_carries_the_configurations_inside_the_package(wheel: Path) -> None:
-    files = {
-        f"codesign/{path.relative_to(ROOT)}"
-        for path in (ROOT / "configs").rglob("*")
-        if path.is_file()
-    }
+def test_the_wheel_carries_the_configurations_inside_the_package(source: Path, wheel: Path) -> None:
+    paths = [path for path in (source / "configs").rglob("*") if path.is_file()]
+    files = {f"codesign/{path.relative_to(source)}" for path in paths}
     assert "codesign/configs/README.md" in files
     assert files - names_in(wheel) == set()
 
