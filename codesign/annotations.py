@@ -38,7 +38,7 @@ from codesign.field_types import (
 from codesign.quantities import GRADES, Quantity, dimension, units_like
 from codesign.yaml_nodes import Node, Table
 
-__all__ = ["Plain", "documented", "fields_of", "quantity_fields", "spec", "type_of"]
+__all__ = ["Plain", "documented", "fields_of", "quantity_fields", "rules_of", "spec", "type_of"]
 
 Plain: TypeAlias = Node
 """Annotation of a field whose meaning is decided later: the node as written, with its positions."""
@@ -83,6 +83,12 @@ def spec(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def rules_of(declared: dataclasses.Field[Any]) -> Rules:
+    """The rules of a dataclass field, none where it was not declared by `spec`."""
+    rules: Rules = declared.metadata.get(_METADATA_KEY, _NO_RULES)
+    return rules
+
+
 @cache
 def fields_of(cls: type) -> tuple[Field, ...]:
     """The fields of a dataclass, in order.
@@ -97,7 +103,7 @@ def fields_of(cls: type) -> tuple[Field, ...]:
     for declared in dataclasses.fields(cls):
         if not declared.init:
             continue
-        rules = declared.metadata.get(_METADATA_KEY, _NO_RULES)
+        rules = rules_of(declared)
         where = f"{cls.__qualname__}.{declared.name}"
         try:
             kind = type_of(hints[declared.name], rules)

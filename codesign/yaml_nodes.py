@@ -37,6 +37,7 @@ DEPTH_MAX = 64  # far below the recursion limit, far above any study
 _NUMBER_LIKE = re.compile(
     r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9_]+)(?:[eE][-+]?[0-9]+)?|0o[0-7]+"
 )
+_PRINTABLE_PATH = re.compile(r"[\w.<>/+-]*")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _RESOLVER = yaml.resolver.Resolver()
 
@@ -78,7 +79,9 @@ class Problem:
 
     def __str__(self) -> str:
         where = Position(self.file, self.line, self.column)
-        return ": ".join(part for part in (str(where), self.path, self.message) if part)
+        path = self.path if _PRINTABLE_PATH.fullmatch(self.path) else repr(self.path)
+        message = " ".join(self.message.splitlines())  # a problem is one line
+        return ": ".join(part for part in (str(where), path, message) if part)
 
 
 class SchemaErrors(StudyError):  # noqa: N818  it is all of them

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from codesign.annotations import fields_of, quantity_fields
 from codesign.errors import CodesignError, nearest
@@ -16,38 +15,29 @@ from codesign.field_types import (
     Field,
     FieldType,
     FilePath,
-    Flag,
     Many,
     Maybe,
     Named,
     OneOf,
     Physical,
-    Real,
     Record,
     Row,
-    Rules,
     Text,
     Untyped,
     Unwritable,
-    Whole,
     english,
     listed,
 )
 from codesign.quantities import Quantity, units_like
+from codesign.yaml_leaves import Leaf, bounded, read_leaf, suggestion
 from codesign.yaml_nodes import Entry, Items, Node, Position, Problem, Scalar, Table
 from codesign.yaml_scalars import (
     came,
     is_null,
-    read_flag,
     read_plain,
-    read_real,
-    read_text,
-    read_whole,
 )
 
 __all__ = ["FAILED", "Reader"]
-
-WHOLE_LOW, WHOLE_HIGH = -(2**63), 2**63 - 1  # what a numpy integer holds; a field may widen it
 
 
 class _Failed:
@@ -55,8 +45,6 @@ class _Failed:
 
 
 FAILED: Final = _Failed()
-
-_Leaf: TypeAlias = Flag | Whole | Real | Text | FilePath
 
 
 class Reader:
@@ -99,9 +87,16 @@ class Reader:
                 return self._leaf(kind, node, path)
 
     def read_fields(
-        self, fields: tuple[Field, ...], table: Table, path: str
+        self, fields: tuple[Field, ...], table: Table, path: str, *, word: str = "key"
     ) -> dict[str, object] | _Failed:
-        """The values of the keys that are given; unknown and missing keys are problems."""
+        """The values of the keys that are given; unknown and missing ones are problems.
+
+        Args:
+            fields: What may be given.
+            table: What is given.
+            path: Where the table stands.
+            word: What to call a key in messages.
+        """
         known = {field.name: field for field in fields if not field.rest}
         rest = next((field for field in fields if field.rest), None)
         values: dict[str, object] = {}
@@ -110,15 +105,17 @@ class Reader:
             if entry.key in known:
                 field = known[entry.key]
                 values[entry.key] = self.read(field.type, entry.value, _join(path, entry.key))
-            else:
+            elif rest is not None:
                 left.append(entry)
+            else:
+                message = f"unknown {word} {entry.key!r}{nearest(entry.key, known)}"
+                inner = _join(path, entry.key)
+                values[entry.key] = self.blame(entry.position, inner, message)
         if rest is not None:
             values[rest.name] = self._anything(Table(tuple(left), table.position), path)
-        else:
-            values |= {entry.key: self._unknown(entry, path, known) for entry in left}
         for name, field in known.items():
             if field.required and name not in values:
-                values[name] = self.blame(table.position, path, missing(field))
+                values[name] = self.blame(table.position, path, _missing(field, word))
         return FAILED if FAILED in values.values() else values
 
     def build(
@@ -141,31 +138,11 @@ class Reader:
         self.problems.append(Problem.at(position, path, message))
         return FAILED
 
-    def _leaf(self, kind: _Leaf, node: Node, path: str) -> object:
+    def _leaf(self, kind: Leaf, node: Node, path: str) -> object:
         try:
-            match kind:
-                case Flag():
-                    return read_flag(node)
-                case Whole(rules):
-                    return _bounded_whole(kind, rules, node)
-                case Real(rules):
-                    value = read_real(node, non_finite=rules.non_finite)
-                    return _bounded(value, rules, english(kind), node)
-                case Text(rules):
-                    return _allowed_text(kind, rules, node)
-                case FilePath(rules):
-                    return self._path(rules, node)
+            return read_leaf(kind, node, self.folder)
         except ValueError as error:
             return self.blame(node.position, path, str(error))
-
-    def _path(self, rules: Rules, node: Node) -> Path:
-        text = read_text(node)
-        if not text:
-            raise ValueError("expected a path, came the text ''")
-        path = self.folder / text
-        if rules.exists and not os.path.exists(path):  # Path.exists raises on a long name
-            raise ValueError(f"no such file or folder: {path}{_neighbour(path)}")
-        return path
 
     def _choice(self, kind: Choice, node: Node, path: str) -> object:
         if isinstance(node, Scalar):
@@ -176,7 +153,7 @@ class Reader:
         is_text = isinstance(node, Scalar) and node.is_text
         if kind.otherwise is not None and is_text <= isinstance(kind.otherwise, Text | FilePath):
             return self.read(kind.otherwise, node, path)
-        hint = _suggestion(node, kind.options)
+        hint = suggestion(node, kind.options)
         return self.blame(node.position, path, f"expected {english(kind)}, came {came(node)}{hint}")
 
     def _many(
@@ -247,7 +224,7 @@ class Reader:
             message = f"missing key {key!r}; expected {listed(names)}"
             self.blame(node.position, path, message)
         elif not isinstance(tag, Scalar) or tag.text not in members:
-            message = f"expected {listed(names)}, came {came(tag)}{_suggestion(tag, names)}"
+            message = f"expected {listed(names)}, came {came(tag)}{suggestion(tag, names)}"
             self.blame(tag.position, _join(path, key), message)
         else:
             return members[tag.text]
@@ -260,7 +237,7 @@ class Reader:
             if unit == quantity.unit or unit in units_like(quantity.unit):
                 quantity = quantity.to(unit)
         try:
-            _bounded(quantity.value, kind.rules, english(kind), node)
+            bounded(quantity.value, kind.rules, english(kind), node)
         except ValueError:
             message = f"expected {english(kind)}, came {quantity.value:g} {quantity.unit}"
             return self.blame(node.position, path, message)
@@ -296,63 +273,10 @@ class Reader:
         except ValueError as error:
             return self.blame(node.position, path, str(error))
 
-    def _unknown(self, entry: Entry, path: str, known: Iterable[str]) -> _Failed:
-        message = f"unknown key {entry.key!r}{nearest(entry.key, known)}"
-        return self.blame(entry.position, _join(path, entry.key), message)
 
-
-def missing(field: Field, word: str = "key") -> str:
-    """What to say of a required key that is not there."""
+def _missing(field: Field, word: str) -> str:
     doc = f" ({field.doc.rstrip('.')})" if field.doc else ""
     return f"missing {word} {field.name!r}; expected {english(field.type)}{doc}"
-
-
-def _bounded_whole(kind: Whole, rules: Rules, node: Node) -> int:
-    value = read_whole(node)
-    if rules.choices and value not in rules.choices:
-        raise ValueError(f"expected {english(kind)}, came {came(node)}")
-    _bounded(value, rules, english(kind), node)
-    low = WHOLE_LOW if rules.low is None else min(rules.low, WHOLE_LOW)
-    high = WHOLE_HIGH if rules.high is None else max(rules.high, WHOLE_HIGH)
-    if not low <= value <= high:
-        raise ValueError(f"expected a whole number of at most 64 bits, came {came(node)}")
-    return value
-
-
-def _bounded(value: float, rules: Rules, expected: str, node: Node) -> float:
-    is_inside = (
-        (rules.low is None or value >= rules.low)
-        and (rules.high is None or value <= rules.high)
-        and (rules.above is None or value > rules.above)
-        and (rules.below is None or value < rules.below)
-    )
-    if not is_inside:
-        raise ValueError(f"expected {expected}, came {came(node)}")
-    return value
-
-
-def _allowed_text(kind: Text, rules: Rules, node: Node) -> str:
-    text = read_text(node)
-    if rules.choices and text not in rules.choices:
-        hint = _suggestion(node, rules.choices)
-        raise ValueError(f"expected {english(kind)}, came {came(node)}{hint}")
-    if rules.non_empty and not text.strip():
-        raise ValueError(f"expected a text that is not empty, came {came(node)}")
-    return text
-
-
-def _suggestion(node: Node, options: Iterable[str | int]) -> str:
-    """The nearest option; the message lists them all already."""
-    if not isinstance(node, Scalar):
-        return ""
-    names = [str(option) for option in options]
-    same_letters = [name for name in names if name.lower() == node.text.lower()]
-    if node.text in names:
-        return "; remove the quotes"
-    if len(same_letters) == 1:
-        return f"; did you mean {same_letters[0]!r}?"
-    offer = nearest(node.text, names)
-    return offer if offer.startswith("; did you mean") else ""
 
 
 def _expected_mapping(kind: Record | OneOf | Physical, node: Node) -> str:
@@ -369,14 +293,6 @@ def _expected_mapping(kind: Record | OneOf | Physical, node: Node) -> str:
             keys = [field.name for field in fields_of(cls) if not field.rest]
             keys = keys[:8] + ["…"] * (len(keys) > 8)
             return f"expected a mapping with {', '.join(keys)}, came {came(node)}"
-
-
-def _neighbour(path: Path) -> str:
-    try:
-        names = [other.name for other in path.parent.iterdir()]
-    except OSError:
-        return ""
-    return _suggestion(Scalar(path.name, is_text=True), names)
 
 
 def _join(path: str, name: str) -> str:

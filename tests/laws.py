@@ -27,6 +27,7 @@ NOUNS = (
     "yaml_scalars",
     "field_types",
     "annotations",
+    "yaml_leaves",
     "yaml_reader",
     "yaml_writer",
     "schema_docs",
