@@ -8,14 +8,16 @@ pairs.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.accelerator import Component, Unit
+from codesign.accelerator import AcceleratorGraph, Component, Unit
 from codesign.design import Design
 from codesign.draws import nested_sites, site_per_trial, uniform_for
 from codesign.errors import FaultError, nearest
@@ -80,7 +82,7 @@ class RandomFaults:
         tables = [
             self._draw_one(design, number, trial, seed, inferences, target)
             for number, trial in enumerate(trials)
-            for target in targets(design, self.components, self.model)
+            for target in targets(design.accelerator, self.components, self.model)
         ]
         return _numbered(tables, len(trials))
 
@@ -136,7 +138,7 @@ class SingleFaults:
 
     def draw(self, design: Design, trials: Sequence[int], seed: int, inferences: int) -> Faults:
         """See `Scenario.draw`."""
-        aims = targets(design, self.components, self.model)
+        aims = targets(design.accelerator, self.components, self.model)
         ends = np.cumsum([t.sites for t in aims])
         key = "single/" + "/".join(t.key for t in aims)
         drawn = site_per_trial(seed, np.asarray(trials, dtype=np.int64), key, int(ends[-1]))
@@ -152,24 +154,33 @@ class SingleFaults:
         return _numbered(tables, len(trials))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class FaultList:
-    """Faults that somebody listed: trial i of the campaign is trial i of the list.
+    """Faults that somebody listed in a file: trial i of the campaign is trial i of the list.
 
     Attributes:
-        faults: The list, for example from `Faults.from_csv`.
+        file: A CSV as `Faults.to_csv` writes it.
+        content: Digest of the file as it was when this was made; part of the identity.
     """
 
-    faults: Faults
+    file: Path
+    content: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        try:
+            content = hashlib.sha256(self.file.read_bytes()).hexdigest()
+        except OSError as error:
+            raise FaultError(f"fault list {self.file}: {error.strerror}") from error
+        object.__setattr__(self, "content", content)
 
     def draw(self, design: Design, trials: Sequence[int], seed: int, inferences: int) -> Faults:
         """See `Scenario.draw`."""
-        self.faults.check(design.accelerator)
+        listed = Faults.from_csv(self.file, design.accelerator)
         tables = []
         for number, trial in enumerate(trials):
-            if not 0 <= trial < self.faults.trials:
-                raise FaultError(f"trial {trial} of a list of {self.faults.trials} trials")
-            table = self.faults.table[self.faults.table["trial"] == trial].copy()
+            if not 0 <= trial < listed.trials:
+                raise FaultError(f"{self.file} lists {listed.trials} trials, asked for {trial}")
+            table = listed.table[listed.table["trial"] == trial].copy()
             table["trial"] = number
             tables.append(table)
         return _numbered(tables, len(trials))
@@ -233,13 +244,14 @@ class Target:
         return np.full(len(uniform), FaultModel[model], dtype=np.int8)
 
 
-def targets(design: Design, components: tuple[str, ...], model: Model) -> tuple[Target, ...]:
-    """The components of a design's accelerator that names and roles pick, in the chip's order.
+def targets(
+    chip: AcceleratorGraph, components: tuple[str, ...], model: Model
+) -> tuple[Target, ...]:
+    """The components of a chip that names and roles pick, in the chip's order.
 
     Raises:
         FaultError: A name picks nothing, or the model cannot be in what it picks.
     """
-    chip = design.accelerator
     numbered = list(enumerate(chip.components()))
     found: dict[int, Target] = {}
     for name in components:

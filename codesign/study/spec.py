@@ -1,7 +1,7 @@
 """What a study file may say. Loading it tells every mistake at once; nothing is run or imported.
 
-`codesign.study.loading` reads the YAML strictly (`codesign.schema`), then checks what no single field
-can know: that names exist, that parts are on their shelves and take the arguments given.
+`codesign.study.loading` reads the YAML strictly (`codesign.schema`), then checks what no single
+field can know: that names exist, that parts are on their shelves and take the arguments given.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from codesign.learning.settings import Quantisation, Training
 from codesign.schema import Plain, spec
+from codesign.yaml_nodes import Table
 
 __all__ = [
     "AcceleratorSpec",
@@ -31,7 +32,7 @@ class DataSpec:
     """Where samples come from."""
 
     use: str = spec(doc="A data set of the networks shelf, for example networks:digits.")
-    arguments: Plain = spec(rest=True, doc="Arguments of the data set.")
+    arguments: Table = spec(rest=True, doc="Arguments of the data set.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class NetworkSpec:
     training: Training | None = spec(default=None, doc="Instead of the study's.")
     quantisation: Quantisation | None = spec(default=None, doc="Instead of the study's.")
     note: str = spec(default="", doc="What a reader of the report must know.")
-    arguments: Plain = spec(rest=True, doc="Arguments of the model.")
+    arguments: Table = spec(rest=True, doc="Arguments of the model.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ class MitigationSpec:
 
     use: str = spec(doc="A mitigation of the shelf, for example mitigation:RangeRestriction.")
     on: tuple[str, ...] = spec(default=(), doc="Designs it is applied to; all if left out.")
-    arguments: Plain = spec(rest=True, doc="Arguments of the mitigation.")
+    arguments: Table = spec(rest=True, doc="Arguments of the mitigation.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ class FaultSpec:
     )
     trials: int | None = spec(default=None, low=1, doc="Instead of effort.trials.")
     mitigations: bool = spec(default=True, doc="Whether mitigated designs meet it too.")
-    arguments: Plain = spec(rest=True, doc="Arguments of the scenario.")
+    arguments: Table = spec(rest=True, doc="Arguments of the scenario.")
 
 
 @dataclass(frozen=True, kw_only=True)
