@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from codesign.errors import DataError
 from codesign.intervals import Interval, checked_trials
 
-__all__ = ["interval_at_look", "narrow_enough", "planned_looks"]
+__all__ = ["interval_at_look", "log_capital", "narrow_enough", "planned_looks", "stakes"]
 
 # Largest share of the capital at stake: nearly equal trials want all of it, one zero among them
 # then costs nearly all. In simulations of seven kinds of trials the pair came out at most 11 %
@@ -117,38 +117,62 @@ def narrow_enough(
     return interval_at_look(x, looks, level, bounds).half_width <= half_width
 
 
-def _lower_end(x: NDArray[np.float64], looks: tuple[int, ...], level: float) -> float:
-    """Largest mean in [0, mean of x] that the bets on higher values have ruled out."""
-    gamblers = len(looks) * len(LARGEST_STAKES)
-    needed = math.log(2 / (1 - level)) + math.log(gamblers)
-    stakes = np.sqrt(2 * needed / (np.array(looks)[:, None] * _variances_before(x)))
+def stakes(
+    x: NDArray[np.float64], looks: Sequence[int], level: float = 0.95
+) -> NDArray[np.float64]:
+    """What each look's gambler stakes on each trial, before largest stakes cut it.
+
+    The best stake if all trials up to the look spread as those before this one did: of the trial
+    itself and of later ones it knows nothing, or the game would not be fair.
+
+    Args:
+        x: ``[trials]``, in [0, 1].
+        looks: Planned looks.
+        level: Confidence, in (0, 1).
+
+    Returns:
+        ``[looks, trials]``, gain per unit that a trial lies above the doubted mean.
+    """
+    known = np.arange(2, x.size + 2)  # one imagined trial first: 1/2, with a variance of 1/4
+    means = (0.5 + np.cumsum(x)) / known
+    variances = (0.25 + np.cumsum((x - means) ** 2)) / known
+    before = np.append(0.25, variances[:-1])
+    return np.sqrt(2 * _needed(looks, level) / (np.array(looks)[:, None] * before))
+
+
+def log_capital(x: NDArray[np.float64], mean: float, staked: NDArray[np.float64]) -> float:
+    """Logarithm of what all gamblers have after all trials, each having begun with 1.
+
+    Falls as ``mean`` rises. If ``mean`` is the mean of the trials, the expected capital is what
+    they began with: as many as there are looks and largest stakes.
+
+    Args:
+        x: ``[trials]``, in [0, 1].
+        mean: The mean that they doubt and believe to be higher, in (0, 1].
+        staked: ``[looks, trials]``, from `stakes`.
+    """
+    capitals = [
+        np.log1p(np.minimum(staked, largest / mean) * (x - mean)).sum(axis=1)
+        for largest in LARGEST_STAKES
+    ]
+    return float(np.logaddexp.reduce(np.concatenate(capitals)))
+
+
+def _needed(looks: Sequence[int], level: float) -> float:
+    """Logarithm of the capital of all gamblers at which a mean is out."""
+    return math.log(2 / (1 - level)) + math.log(len(looks) * len(LARGEST_STAKES))
+
+
+def _lower_end(x: NDArray[np.float64], looks: Sequence[int], level: float) -> float:
+    """Largest mean in [0, mean of x] that the bets on higher ones have ruled out."""
+    needed, staked = _needed(looks, level), stakes(x, looks, level)
     out, possible = 0.0, float(x.mean())
     if possible == 0.0:
         return 0.0
     for _ in range(HALVINGS):
         mean = (out + possible) / 2
-        if _log_capital(x, mean, stakes) >= needed:
+        if log_capital(x, mean, staked) >= needed:
             out = mean
         else:
             possible = mean
     return out
-
-
-def _variances_before(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Variance as known before each trial, from those before it and one imagined of 1/4."""
-    known = np.arange(2, x.size + 2)
-    means = (0.5 + np.cumsum(x)) / known
-    variances = (0.25 + np.cumsum((x - means) ** 2)) / known
-    return np.append(0.25, variances[:-1])
-
-
-def _log_capital(x: NDArray[np.float64], mean: float, stakes: NDArray[np.float64]) -> float:
-    """Logarithm of what all gamblers have together, each having begun with 1; falls with ``mean``.
-
-    ``stakes`` is ``[looks, trials]``. No stake may depend on its own trial or a later one.
-    """
-    capitals = [
-        np.log1p(np.minimum(stakes, largest / mean) * (x - mean)).sum(axis=1)
-        for largest in LARGEST_STAKES
-    ]
-    return float(np.logaddexp.reduce(np.concatenate(capitals)))

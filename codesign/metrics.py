@@ -247,8 +247,9 @@ def weighted_mean_interval(
 
     Self-normalised, Σwx / Σw: within the bounds, right for weights known up to a factor, biased by
     about 1 / trials. Not, Σwx / trials: unbiased with `importance_weights`, may leave the bounds,
-    and is the narrower one for losses, most of which are 0, but not for accuracies. The effective sample size stands in ``method``: when it is small, a few trials decide,
-    and the interval is too narrow without showing it.
+    and is the narrower one for losses, most of which are 0, but not for accuracies. The effective
+    sample size stands in ``method``: when it is small, a few trials decide, and the interval is
+    too narrow without showing it.
 
     Args:
         x: ``[trials]``, one number per trial.
@@ -314,7 +315,7 @@ def sample_size(
         )
     endless = t * t * p * (1 - p) / (e * e)
     trials = endless if math.isinf(population) else population / (1 + (population - 1) / endless)
-    return math.ceil(round(trials, 6))  # 16641.000000000004 trials are 16641
+    return math.ceil(round(trials, 6))  # 1600.0000000000002 trials are 1600
 
 
 def _mean(x: ArrayLike, weights: ArrayLike | None, level: float, seed: int) -> Interval:

@@ -11,7 +11,7 @@ import pytest
 from codesign import intervals
 from codesign.errors import DataError
 from codesign.intervals import mean_interval
-from codesign.looks import interval_at_look, narrow_enough, planned_looks
+from codesign.looks import interval_at_look, log_capital, narrow_enough, planned_looks, stakes
 
 Points = tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]
 
@@ -58,6 +58,25 @@ def test_the_chance_of_a_miss_at_any_look_is_as_small_as_said(points: Points, le
             if not all(low <= mean + 1e-9 and mean - 1e-9 <= high for low, high in ends):
                 missed += math.prod(law[i] for i in campaign)
         assert missed <= 1 - level + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("values", "law"),
+    [
+        ((0.0, 1.0), (0.9, 0.1)),
+        ((0.0, 1.0), (0.1, 0.9)),
+        ((0.0, 0.93), (0.02, 0.98)),
+        ((0.0, 0.4, 1.0), (0.3, 0.5, 0.2)),
+    ],
+)
+def test_the_game_is_fair(values: tuple[float, ...], law: tuple[float, ...]) -> None:
+    """Over all campaigns the capital is on average what it began with: 3 looks, 2 stakes each."""
+    mean, looks, average = float(np.dot(values, law)), (2, 3, 6), 0.0
+    for campaign in itertools.product(range(len(values)), repeat=6):
+        x = np.array([values[i] for i in campaign])
+        chance = math.prod(law[i] for i in campaign)
+        average += chance * math.exp(log_capital(x, mean, stakes(x, looks, 0.8)))
+    assert average == pytest.approx(6.0)
 
 
 def small_losses_and_rare_catastrophes(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -195,6 +197,7 @@ def test_equal_weights_change_nothing() -> None:
     x = np.random.default_rng(0).random(30)
     assert weighted_mean_interval(x, np.full(30, 7.0)) == mean_interval(x)
     assert weighted_mean_interval(x, np.ones(30), self_normalised=False) == mean_interval(x)
+    assert weighted_mean_interval(x / 2, np.full(30, 2.0), False).value == pytest.approx(x.mean())
     assert sdc_rate(x[:, None] < 0.5, np.ones(30)) == sdc_rate(x[:, None] < 0.5)
 
 
@@ -232,8 +235,8 @@ def test_weighted_trials_without_a_loss_bound_it_by_what_they_are_worth(
 
 
 def test_a_weighted_interval_ends_at_the_bounds() -> None:
-    found = weighted_mean_interval([1.0, 0.9], [1.0, 2.0])
-    assert found.high == 1.0
+    assert weighted_mean_interval([1.0, 0.9], [1.0, 2.0]).high == 1.0
+    assert weighted_mean_interval([0.0, 0.1], [1.0, 2.0]).low == 0.0
 
 
 def test_the_effective_sample_size_counts_equal_weights() -> None:
@@ -291,6 +294,11 @@ def test_sample_sizes_are_the_published_ones(population: float, trials: int) -> 
     assert sample_size(population, e=0.01, t=2.58, p=0.5) == trials
 
 
+def test_sample_sizes_are_rounded_up_and_not_by_noise() -> None:
+    assert sample_size(4, e=0.5, t=2.0) == 3  # 4 / (1 + 3 / 4) = 2.29
+    assert sample_size(e=0.02, t=2.0, p=0.2) == 1600  # 4 · 0.16 / 0.0004
+
+
 def test_a_population_is_never_asked_for_more_than_it_has() -> None:
     assert sample_size(1) == 1
     assert sample_size(100) == 100
@@ -305,3 +313,12 @@ def test_a_population_is_never_asked_for_more_than_it_has() -> None:
 def test_a_sample_size_of_nothing_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(DataError, match=r"sample_size: population=.*; expected at least one fault"):
         sample_size(**wrong)
+
+
+def test_importing_the_statistics_waits_for_no_scipy() -> None:
+    names = ("draws", "intervals", "comparisons", "looks", "metrics")
+    code = f"import sys; from codesign import {', '.join(names)}; print('scipy' in sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout == "False\n"
