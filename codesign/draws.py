@@ -77,7 +77,7 @@ def nested_sites(seed: int, trial: int, key: str, sites: int, rate: float) -> ND
         seed: The seed of the campaign.
         trial: Index of the trial.
         key: Name of the component, the same in every design that shares it.
-        sites: How many sites the component has; another number is another, unrelated draw.
+        sites: How many sites the component has; another number is an independent draw.
         rate: Probability per site, in [0, 1].
 
     Returns:
@@ -98,7 +98,7 @@ def nested_sites(seed: int, trial: int, key: str, sites: int, rate: float) -> ND
             f"{key}: rate={rate} of {sites} sites is about {rate * sites:.2g} faults in a trial, "
             f"more than {MOST_DRAWN} can be held; lower the rate, or draw smaller components"
         )
-    rng = generator(seed, "sites", trial, key)
+    rng = generator(seed, "sites", trial, key, sites)
     struck = [np.empty(0, np.int64)]
     for low, high in _octaves(sites):
         if rate <= low:
@@ -115,8 +115,8 @@ def nested_sites(seed: int, trial: int, key: str, sites: int, rate: float) -> ND
 def choose(seed: int, trial: int, key: str, sites: int, count: int) -> NDArray[np.int64]:
     """Draw ``count`` different sites of one component in one trial, all sets equally likely.
 
-    The answer is the beginning of one keyed random order of all sites, so fewer sites are the
-    beginning of more. Costs O(count).
+    The answer is the beginning of one keyed random order of all sites, so a shorter one is the
+    beginning of a longer one. Another number of sites is an independent draw. Costs O(count).
 
     Returns:
         ``[count]``, positions in [0, sites), in the order drawn.
@@ -133,7 +133,7 @@ def choose(seed: int, trial: int, key: str, sites: int, count: int) -> NDArray[n
             f"{key}: cannot choose {count} different sites; there are {sites}, "
             f"and at most {MOST_DRAWN} can be held"
         )
-    rng = generator(seed, "choice", trial, key)
+    rng = generator(seed, "choice", trial, key, sites)
     # Up to here rejecting what came before costs under 1.4 draws a site, beyond it ever more.
     half = (sites + 1) // 2
     order = _first_different(rng, sites, min(count, half))
@@ -141,7 +141,8 @@ def choose(seed: int, trial: int, key: str, sites: int, count: int) -> NDArray[n
         return order
     is_left = np.ones(sites, dtype=bool)
     is_left[order] = False
-    rest = generator(seed, "choice, second half", trial, key).permutation(np.flatnonzero(is_left))
+    last = generator(seed, "choice, second half", trial, key, sites)
+    rest = last.permutation(np.flatnonzero(is_left))
     return np.concatenate([order, rest[: count - half]])
 
 
@@ -155,6 +156,7 @@ def site_per_trial(seed: int, trials: ArrayLike, key: str, sites: int) -> NDArra
         trials: ``[n]``, indices of trials, not negative.
         key: Name of the component, or of whatever the sites are counted in.
         sites: How many sites there are; their probabilities differ by less than sites / 2^64.
+            Another number is an independent draw.
 
     Returns:
         ``[n]``, positions in [0, sites).
@@ -168,7 +170,7 @@ def site_per_trial(seed: int, trials: ArrayLike, key: str, sites: int) -> NDArra
     """
     sites = _checked_sites(key, sites)
     wanted = _checked_row(key, "trials", trials)
-    high, low = _random_words("site", seed, wanted, key, np.zeros_like(wanted), "")
+    high, low = _random_words("site", seed, wanted, key, np.zeros_like(wanted), str(sites))
     # The upper 64 bits of a 128-bit product, from products of halves that fit in 64.
     sites_high, sites_low = np.uint64(sites >> 32), np.uint64(sites & 0xFFFFFFFF)
     carry = high * sites_low + (low * sites_low >> HALF)

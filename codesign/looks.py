@@ -12,6 +12,9 @@ fair game multiplies a capital by 2 / (1 − level) at any time with a probabili
 each planned look, with the stakes that are best if trials go on spreading as they did up to then,
 once boldly and once with caution; together they share the capital.
 
+Extending a campaign beyond its last look is a new plan: what the old and the new one say holds at
+the level of each, not of both together.
+
 It is never narrower than about 5 / trials of the range, because trials that were not run may be
 catastrophes: with 95 %, a hundred trials rule out no catastrophe rarer than one in twenty.
 """

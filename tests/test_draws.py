@@ -110,17 +110,27 @@ def test_the_share_of_a_draw_that_stays_at_a_lower_rate_is_the_ratio_of_rates() 
         assert stats.binomtest(int(kept), int(all_drawn), low / high).pvalue > 1e-5
 
 
-def test_draws_of_different_trials_components_and_seeds_overlap_by_chance_only() -> None:
+def test_draws_of_different_trials_components_sizes_and_seeds_overlap_by_chance_only() -> None:
     sites, rate = 100_000, 0.1
     sets = [
         nested_sites(0, 0, "a", sites, rate), nested_sites(0, 1, "a", sites, rate),
         nested_sites(0, 0, "b", sites, rate), nested_sites(1, 0, "a", sites, rate),
-        nested_sites(1, 1, "b", sites, rate),
+        nested_sites(1, 1, "b", sites, rate), nested_sites(0, 0, "a", sites - 1, rate),
+        choose(0, 0, "a", sites, sites // 10), choose(0, 0, "a", sites - 1, sites // 10),
+        np.unique(site_per_trial(0, range(9000), "a", sites)),
+        np.unique(site_per_trial(0, range(9000), "a", sites - 1)),
     ]  # fmt: skip
     for one, other in itertools.combinations(sets, 2):
         shared = np.isin(one, other).sum()
         chance = stats.hypergeom(sites, one.size, other.size)
         assert chance.ppf(1e-6) < shared < chance.ppf(1 - 1e-6)
+
+
+def test_sizes_do_not_share_their_counts() -> None:
+    counts = [
+        [nested_sites(0, t, "a", sites, 0.01).size for t in range(300)] for sites in (5000, 5001)
+    ]
+    assert abs(stats.pearsonr(*counts).statistic) < 4 / math.sqrt(300)
 
 
 def test_rate_zero_draws_nothing_and_rate_one_draws_every_site() -> None:
@@ -228,28 +238,30 @@ def test_streams_are_those_that_earlier_campaigns_were_drawn_from() -> None:
 GOLDEN: dict[str, list[int]] = {
     "generator": [59, 265, 264, 632, 34],
     "sites": [
-        597,
-        974,
-        1899,
-        2417,
-        2420,
-        2685,
-        3810,
-        3815,
-        4117,
-        4989,
-        5148,
-        5533,
-        6814,
-        7173,
-        8179,
-        8379,
-        9060,
+        1872,
+        2075,
+        2232,
+        2254,
+        2662,
+        3352,
+        3717,
+        4234,
+        4449,
+        6761,
+        6785,
+        7280,
+        7341,
+        7682,
+        7922,
+        8680,
+        8733,
+        9313,
+        9510,
     ],
-    "huge": [189061669030, 380304566552, 445587394854, 977944743546],
-    "dense": [0, 3, 4, 5, 7, 8, 10],
-    "chosen": [2, 11, 4, 10, 0, 6, 9, 3, 5],
-    "per trial": [260, 198, 326, 764],
+    "huge": [181484311862, 541822362851, 717268637575, 977458705581],
+    "dense": [0, 1, 3, 5, 6, 7, 8, 11],
+    "chosen": [6, 1, 8, 9, 2, 11, 4, 0, 5],
+    "per trial": [56, 982, 256, 231],
     "uniforms": [302579, 152686, 161848],
 }
 

@@ -191,7 +191,7 @@ def test_one_site_per_trial_is_uniform_and_each_trial_stands_alone() -> None:
 @pytest.mark.parametrize("sites", [1, 2, 3, 2**32 - 1, 2**32, 2**32 + 1, 3 * 2**40 + 5, 2**62])
 def test_one_site_per_trial_is_the_upper_half_of_the_whole_product(sites: int) -> None:
     for trial in range(20):
-        word = int.from_bytes(scalar_block("site", 8, trial, "x", 0, ""), "big")
+        word = int.from_bytes(scalar_block("site", 8, trial, "x", 0, str(sites)), "big")
         assert site_per_trial(8, [trial], "x", sites).tolist() == [word * sites >> 64]
 
 
