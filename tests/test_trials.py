@@ -405,14 +405,18 @@ from toy_trials import *
 if __name__ == "__main__":
     import sys
     with Announcing(Path(sys.argv[1])) as results:
+        say("begin")
         make = functools.partial(make_slow, 0.02)
         run_trials(results, [Job(toy_task(0), 100000)], make, workers=int(sys.argv[2]), chunk=3)
 """
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("workers", "lines", "seconds"),
+    [("1", 20, 0.0), ("2", 20, 0.0), ("2", 1, 0.05), ("2", 1, 0.15)],  # the last: workers start
+)
 def test_ctrl_c_on_a_terminal_keeps_what_is_said_to_be_stored(
-    workers: str, path: Path, tmp_path: Path
+    workers: str, lines: int, seconds: float, path: Path, tmp_path: Path
 ) -> None:
     script = tmp_path / "script.py"
     script.write_text(CTRL_C)
@@ -426,14 +430,15 @@ def test_ctrl_c_on_a_terminal_keeps_what_is_said_to_be_stored(
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
         )
-    while said.read_text().count("\n") < 20:
+    while said.read_text().count("\n") < lines:
         time.sleep(0.01)
+    time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to parent and workers alike
     _, errors = process.communicate(timeout=20)
-    trials = {int(line.split()[2]) for line in said.read_text().splitlines()}
+    trials = {int(line.split()[2]) for line in said.read_text().splitlines()[1:]}
     assert process.returncode == -signal.SIGINT
     assert errors.count("KeyboardInterrupt") == 1  # the workers have nothing to say to it
-    rows = stored(path)["toy 0"]
+    rows = stored(path).get("toy 0", [])
     assert {row.trial for row in rows} == trials
     assert rows == [toy_row(toy_task(0).digest, trial) for trial in sorted(trials)]
 

@@ -23,6 +23,7 @@ __all__ = ["Job", "Outcome", "Progress", "StopRule", "Work", "run_trials"]
 
 CHUNKS_PER_WORKER = 2  # one being computed, one waiting beside it
 DEATHS_OF_A_SUSPECT = 2  # a chunk that was there when this many crews broke runs by itself
+DEATHS_ALONE = 2  # once may be anybody's kill
 MOST_DEADLY_TRIALS = 3  # then it is not the trials
 
 
@@ -39,8 +40,9 @@ def run_trials(
     """Run what the store lacks of the jobs, and store it, each chunk in one commit.
 
     A worker process that dies is replaced, and what it held is run again. What was there twice
-    when one died is run trial by trial, alone; a trial that then kills its process is left out,
-    and named when all others are done. On Ctrl-C, and on any error, what is finished is stored.
+    when one died is run trial by trial, alone; a trial that then kills its process twice is left
+    out, and named when all others are done. On Ctrl-C, and on any error, what is finished is
+    stored first.
 
     Args:
         results: Open for writing. This process alone writes.
@@ -161,13 +163,19 @@ class _Loop:
     def run_alone(self, chunk: Chunk) -> None:
         """Run the trials of a suspect one by one, with nothing beside them."""
         trials = deque(chunk.alone())
+        deaths: Counter[Chunk] = Counter()
         while trials:
             with Crew(self.make_worker, 1) as crew:
                 processes = crew.greet()
                 died = self.run_until_one_dies(crew, trials)
-            if died:
-                ends = ", ".join(str(process.exitcode) for process in processes)
-                self.deadly.append(f"{died} (exit code {ends})")
+            if died is None:
+                return
+            deaths[died] += 1
+            if deaths[died] < DEATHS_ALONE:
+                trials.appendleft(died)
+                continue
+            ends = ", ".join(str(process.exitcode) for process in processes)
+            self.deadly.append(f"{died} (exit code {ends})")
             if len(self.deadly) >= MOST_DEADLY_TRIALS:
                 raise StudyError(self.obituary())
 

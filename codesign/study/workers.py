@@ -8,7 +8,7 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
@@ -83,7 +83,8 @@ class Crew:
         Raises:
             BrokenProcessPool: A worker died; so does the future. The crew is of no more use.
         """
-        return self._pool.submit(_compute, task, trials)
+        with _ctrl_c_held_back():
+            return self._pool.submit(_compute, task, trials)
 
     def greet(self) -> list[multiprocessing.process.BaseProcess]:
         """Have one worker made ready; the processes that there are then.
@@ -92,7 +93,9 @@ class Crew:
             StudyError: It died of that.
         """
         try:
-            self._pool.submit(_prepare).result()
+            with _ctrl_c_held_back():
+                ready = self._pool.submit(_prepare)
+            ready.result()
         except BrokenProcessPool as error:
             raise StudyError(
                 "a worker process dies before it runs any trial; what it said stands above. "
@@ -103,11 +106,22 @@ class Crew:
         return [process for process in now if process not in self._children_before]
 
 
+@contextlib.contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C, from their first instruction: they inherit this."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _enlist(maker: bytes, lifeline: Connection) -> None:
     """Become a worker process: end with the parent, and leave Ctrl-C to it."""
     global _maker
     _maker = maker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # and not only held back, as it is until here
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 
