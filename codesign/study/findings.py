@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from codesign.intervals import Interval
 from codesign.mapping import Assignment, Cost
-from codesign.metrics import Interval
 
 __all__ = [
     "DesignFinding",
