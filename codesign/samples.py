@@ -16,7 +16,7 @@ from codesign.digests import digest
 from codesign.errors import DataError
 from codesign.formats import NumberFormat, Quantizer, read_only
 
-__all__ = ["InputCoding", "Samples"]
+__all__ = ["InputCoding", "Samples", "Splits"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,66 @@ class Samples:
         if seed is not None:
             order = np.random.default_rng(seed).permutation(order)
         return replace(self, inputs=self.inputs[order[:count]], labels=self.labels[order[:count]])
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """A data set: raw samples in four parts that share none.
+
+    Attributes:
+        train: For training.
+        calibration: For ranges and bounds; mitigations may look at it.
+        validation: For choosing: a search judges candidates here.
+        test: For final answers only.
+        full_scale: Raw value that means 1.0.
+    """
+
+    train: Samples
+    calibration: Samples
+    validation: Samples
+    test: Samples
+    full_scale: float = 255.0
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, from the largest label of all parts."""
+        parts = (self.train, self.calibration, self.validation, self.test)
+        return 1 + max(int(part.labels.max()) for part in parts)
+
+    @staticmethod
+    def of(
+        name: str,
+        inputs: NDArray[np.generic],
+        labels: NDArray[np.int64],
+        test: tuple[NDArray[np.generic], NDArray[np.int64]],
+        share: float = 0.1,
+        full_scale: float = 255.0,
+        timed: bool = False,
+    ) -> Splits:
+        """Carve calibration and validation out of the training samples by a fixed permutation.
+
+        Args:
+            name: Of the data set.
+            inputs: ``[samples, ...]`` training inputs.
+            labels: ``[samples]`` training labels.
+            test: Inputs and labels of the test set, which is not touched.
+            share: Of the training samples, for each of the two parts.
+            full_scale: Raw value that means 1.0.
+            timed: Whether axis 1 of the inputs is time.
+        """
+        order = np.random.default_rng(0).permutation(len(labels))
+        part = max(1, int(len(labels) * share))
+        picked = {
+            "calibration": order[:part],
+            "validation": order[part : 2 * part],
+            "train": order[2 * part :],
+        }
+        made = {
+            split: Samples(name, split, inputs[rows], labels[rows], timed)
+            for split, rows in picked.items()
+        }
+        tested = Samples(name, "test", *test, timed)
+        return Splits(**made, test=tested, full_scale=full_scale)
 
 
 @dataclass(frozen=True)

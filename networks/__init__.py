@@ -7,9 +7,31 @@ literals, because `codesign list` reads them without importing anything.
 from importlib import import_module
 from typing import Any
 
-__all__: list[str] = []
+__all__: list[str] = [
+    "ConvLif",
+    "FcLif",
+    "LeNet",
+    "MobileNetSmall",
+    "ResNet20",
+    "SmallCnn",
+    "cifar10",
+    "digits",
+    "fashion_mnist",
+    "mnist",
+]
 
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {
+    "ConvLif": "spiking",
+    "FcLif": "spiking",
+    "LeNet": "cnn",
+    "MobileNetSmall": "cnn",
+    "ResNet20": "cnn",
+    "SmallCnn": "cnn",
+    "cifar10": "data",
+    "digits": "data",
+    "fashion_mnist": "data",
+    "mnist": "data",
+}
 
 
 def __getattr__(name: str) -> Any:
