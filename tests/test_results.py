@@ -533,6 +533,27 @@ def test_closing_twice_is_no_harm(path: Path) -> None:
     Results(path).close()
 
 
+def test_a_writer_stopped_half_way_is_undone_by_the_next_one(filled: Path) -> None:
+    """A closed file has no log, so another program that is killed in it leaves a journal."""
+    half_way = """
+import sqlite3
+shell = sqlite3.connect(path, isolation_level=None)
+shell.execute("PRAGMA cache_size = 1")  # so that changes reach the file before their commit
+shell.execute("BEGIN")
+shell.execute("UPDATE trials SET faults_digest = 'half'")
+os.kill(os.getpid(), 9)
+"""
+    with in_a_process(filled, half_way) as process:
+        process.communicate(timeout=20)
+    with pytest.raises(StoreError, match=r"stopped half-way; open it once for writing, with"):
+        Results(filled, readonly=True)
+    Results(filled).close()
+    with Results(filled, readonly=True) as results:
+        assert {found.faults_digest for found in results.rows(TASK.digest)} == {
+            f"{trial:08x}" for trial in range(200)
+        }
+
+
 def test_a_reader_does_not_write(filled: Path) -> None:
     with Results(filled, readonly=True) as results:
         with pytest.raises(StoreError, match="opened for reading only"):

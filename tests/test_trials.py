@@ -435,7 +435,8 @@ def test_ctrl_c_on_a_terminal_keeps_what_is_said_to_be_stored(
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to parent and workers alike
     _, errors = process.communicate(timeout=20)
-    trials = {int(line.split()[2]) for line in said.read_text().splitlines()[1:]}
+    lines_said = said.read_text().splitlines()
+    trials = {int(line.split()[2]) for line in lines_said if line.startswith("stored")}
     assert process.returncode == -signal.SIGINT
     assert errors.count("KeyboardInterrupt") == 1  # the workers have nothing to say to it
     rows = stored(path).get("toy 0", [])

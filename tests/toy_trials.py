@@ -146,10 +146,11 @@ def say(text: str) -> None:
 
 
 class Announcing(Results):
-    """Results that say what is stored, after it is."""
+    """Results that say when they begin to store, and what is stored after it is."""
 
     def add_rows(self, rows: Sequence[TrialRow]) -> Added:
         """Store, then say so."""
+        say("storing")
         added = super().add_rows(rows)
         announce(rows)
         return added
