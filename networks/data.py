@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def _npz(name: str, folder: Path, patterns: tuple[str, ...], other: str) -> tupl
             if missing:
                 raise DataError(f"{files[0]}: no array {missing[0]!r}; expected {', '.join(KEYS)}")
             loaded = [arrays[key] for key in KEYS]
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{files[0]}: cannot be read as npz: {error}") from error
     x_train, y_train, x_test, y_test = loaded
     return _pair(files[0], x_train, y_train), _pair(files[0], x_test, y_test)
@@ -151,10 +152,10 @@ def _idx_file(folder: Path, names: tuple[str, ...], images: bool) -> NDArray[np.
 
 
 def _cifar_binary(folder: Path) -> tuple[Arrays, Arrays]:
-    train = [_cifar_file(file) for file in sorted(folder.glob("data_batch_*.bin"))]
     test_file = folder / "test_batch.bin"
     if not test_file.is_file():
         raise DataError(f"{folder} holds no test_batch.bin beside data_batch_*.bin")
+    train = [_cifar_file(file) for file in sorted(folder.glob("data_batch_*.bin"))]
     images = np.concatenate([images for images, _ in train])
     return (images, np.concatenate([labels for _, labels in train])), _cifar_file(test_file)
 
