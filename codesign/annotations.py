@@ -63,6 +63,7 @@ def spec(
     non_empty: bool = False,
     non_finite: bool = False,
     rest: bool = False,
+    paths: bool = False,
 ) -> Any:
     """Declare a dataclass field with what is allowed in it and what it is for.
 
@@ -73,7 +74,7 @@ def spec(
     """
     units = (unit,) if isinstance(unit, str) else tuple(unit)
     rules = Rules(
-        low, high, above, below, tuple(choices), units, exists, non_empty, non_finite, rest
+        low, high, above, below, tuple(choices), units, exists, non_empty, non_finite, rest, paths
     )
     metadata = {_METADATA_KEY: rules, "doc": doc}
     if rest and default is MISSING:
@@ -216,7 +217,7 @@ def _compound_type(annotation: object, rules: Rules) -> FieldType:
         container = list if origin is list else tuple
         return Many(type_of(arguments[0], inner), container, rules.non_empty)
     if origin is dict and arguments[0] is str:
-        return Named(type_of(arguments[1], inner), rules.non_empty)
+        return Named(type_of(arguments[1], inner), rules.non_empty, rules.paths)
     return Unwritable(getattr(annotation, "__name__", None) or str(annotation))
 
 
@@ -258,7 +259,7 @@ def _leaf(kind: FieldType, rules: Rules, allowed: set[str]) -> FieldType:
 
 
 def _without_container(rules: Rules) -> Rules:
-    return dataclasses.replace(rules, non_empty=False)
+    return dataclasses.replace(rules, non_empty=False, paths=False)
 
 
 def _default_of(declared: dataclasses.Field[Any]) -> object:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 __all__ = [
-    "NAME",
     "Anything",
     "Choice",
     "Field",
@@ -37,9 +36,9 @@ __all__ = [
 ]
 
 
-NAME = re.compile(
-    r"[A-Za-z_][A-Za-z0-9_-]*"
-)  # what a user may call a thing; no dots, they are paths
+# What a user may call a thing: words of letters, digits, _, + and -. No dots, for they make paths.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]*(?: [A-Za-z0-9_+-]+)*")
+DOTTED_NAMES = re.compile(rf"{NAME.pattern}(?:\.{NAME.pattern})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,7 @@ class Rules:
         non_empty: The text, list or mapping must not be empty.
         non_finite: Infinity and NaN are allowed.
         rest: The field takes every key that no other field has.
+        paths: The keys of the mapping are dotted paths.
     """
 
     low: float | None = None
@@ -69,6 +69,7 @@ class Rules:
     non_empty: bool = False
     non_finite: bool = False
     rest: bool = False
+    paths: bool = False
 
     def used(self) -> set[str]:
         """The names of the rules that demand something."""
@@ -148,10 +149,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A mapping from names the user chooses."""
+    """A mapping from names the user chooses, or from dotted paths."""
 
     value: FieldType
     non_empty: bool = False
+    paths: bool = False
+
+    @property
+    def key_pattern(self) -> re.Pattern[str]:
+        """What a key must match."""
+        return DOTTED_NAMES if self.paths else NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +261,9 @@ def english(kind: FieldType) -> str:  # noqa: C901  one line for each type
             return "a list, " + ("not empty, " * non_empty) + f"each {english(item)}"
         case Row(items):
             return f"a list of {len(items)}: {'; '.join(english(item) for item in items)}"
-        case Named(value, non_empty):
-            some = "not empty, " * non_empty
-            return f"a mapping from names, {some}each {english(value)}"
+        case Named(value, non_empty, paths):
+            keys, some = "dotted paths" if paths else "names", "not empty, " * non_empty
+            return f"a mapping from {keys}, {some}each {english(value)}"
         case Record():
             return "a mapping"
         case OneOf(key, members):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeAlias
 
 from codesign.yaml_nodes import (
     Entry,
@@ -18,19 +19,21 @@ from codesign.yaml_nodes import (
 )
 from codesign.yaml_scalars import came
 
-__all__ = ["override"]
+__all__ = ["Override", "override"]
+
+Override: TypeAlias = str | tuple[str, Node]
 
 
-def override(root: Node, text: str) -> Node:
+def override(root: Node, given: Override) -> Node:
     """Put a value where a dotted path says; the number of a list item is a name like any other.
 
-    The value is read as in the file, so lists and mappings may be given too. A key that the file
+    A text is read as in the file, so lists and mappings may be given too. A key that the file
     does not mention is added: whether it exists is for the reader of the nodes to say, who then
     blames the override.
 
     Args:
         root: The nodes of the file.
-        text: ``path=value``.
+        given: ``path=value``, or a path and a node of another file, whose place is then blamed.
 
     Raises:
         SchemaErrors: The text has no ``=``, its value is not YAML, or the path leads through
@@ -40,10 +43,18 @@ def override(root: Node, text: str) -> Node:
     >>> override(root, "rates.1=1e-3").get("rates").items[1].text
     '1e-3'
     """
+    if isinstance(given, str):
+        path, value = _read(given)
+    else:
+        path, value = given
+    return _replaced(root, path.split("."), 0, value, value.position)
+
+
+def _read(text: str) -> tuple[str, Node]:
     position = Position(f"override {text!r}")
     path, equals, written = text.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
+    path = path.strip()
+    if not equals or not all(path.split(".")):
         message = "expected path=value, for example effort.trials=500"
         raise SchemaErrors([Problem.at(position, "", message)])
     if not written.strip():
@@ -51,7 +62,7 @@ def override(root: Node, text: str) -> Node:
     value, problems = compose(written, position.file)
     if value is None or problems:
         raise SchemaErrors(Problem.at(position, path, problem.message) for problem in problems)
-    return _replaced(root, keys, 0, moved(value, position), position)
+    return path, moved(value, position)
 
 
 def _replaced(node: Node, keys: list[str], done: int, value: Node, position: Position) -> Node:

@@ -184,7 +184,7 @@ def check_part(loaded: Loaded[Any], path: str, part: Part) -> list[Problem]:
     """
     problem = exists(part.use)
     if problem:
-        return [loaded.problem(f"{path}.use", problem)]
+        return [loaded.problem(f"{path}.use" if path else "use", problem)]
     return check_arguments(part.use, part.arguments, path=path, folder=loaded.folder)
 
 

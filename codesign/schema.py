@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 from codesign.annotations import Plain, spec, type_of
 from codesign.digests import digest
 from codesign.errors import nearest
-from codesign.overrides import override
+from codesign.overrides import Override, override
 from codesign.quantities import Quantity
 from codesign.schema_docs import describe, json_schema
 from codesign.yaml_nodes import Position, Problem, SchemaErrors, Table, compose
@@ -78,7 +78,7 @@ def load(
     cls: type[T],
     *,
     name: str | None = ...,
-    overrides: Sequence[str] = ...,
+    overrides: Sequence[Override] = ...,
     folder: Path | None = ...,
 ) -> Loaded[T]: ...
 @overload
@@ -87,7 +87,7 @@ def load(
     cls: object,
     *,
     name: str | None = ...,
-    overrides: Sequence[str] = ...,
+    overrides: Sequence[Override] = ...,
     folder: Path | None = ...,
 ) -> Loaded[Any]: ...
 def load(
@@ -95,7 +95,7 @@ def load(
     cls: object,
     *,
     name: str | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[Override] = (),
     folder: Path | None = None,
 ) -> Loaded[Any]:
     """Read a YAML file, or a YAML text, as an instance of a dataclass.
@@ -104,7 +104,8 @@ def load(
         source: A Path is read; a str is the text itself.
         cls: A frozen dataclass, or a union of them that a key tells apart.
         name: What to call the source in messages; the path as given, or ``text``.
-        overrides: ``path=value`` each, applied in order.
+        overrides: ``path=value`` each, applied in order; or a path and a node, which keeps its
+            place in the file it came from.
         folder: What relative paths in it are relative to; the file's folder, or the working one.
 
     Raises:
@@ -117,9 +118,9 @@ def load(
     root, problems = compose(source, file)
     if root is None:
         raise SchemaErrors(problems)
-    for text in overrides:
+    for given in overrides:
         try:
-            root = override(root, text)
+            root = override(root, given)
         except SchemaErrors as error:
             problems += error.problems
     reader = Reader((folder or Path()).absolute())

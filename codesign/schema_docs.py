@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 from codesign.annotations import fields_of, quantity_fields, type_of
 from codesign.field_types import (
-    NAME,
     Anything,
     Choice,
     Field,
@@ -152,7 +151,7 @@ def _schema(kind: FieldType, definitions: dict[type, Json]) -> Json:  # noqa: C9
         case Named(value, non_empty):
             return {
                 "type": "object",
-                "propertyNames": {"pattern": f"^{NAME.pattern}$"},
+                "propertyNames": {"pattern": f"^{kind.key_pattern.pattern}$"},
                 "additionalProperties": _schema(value, definitions),
                 **({"minProperties": 1} if non_empty else {}),
             }

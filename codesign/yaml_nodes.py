@@ -37,7 +37,7 @@ DEPTH_MAX = 64  # far below the recursion limit, far above any study
 _NUMBER_LIKE = re.compile(
     r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9_]+)(?:[eE][-+]?[0-9]+)?|0o[0-7]+"
 )
-_PRINTABLE_PATH = re.compile(r"[\w.<>/+-]*")
+_PRINTABLE_PATH = re.compile(r"(?:[\w.<>/+-]+(?: [\w.<>/+-]+)*)?")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _RESOLVER = yaml.resolver.Resolver()
 

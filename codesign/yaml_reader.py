@@ -9,7 +9,6 @@ from typing import Final
 from codesign.annotations import fields_of, quantity_fields
 from codesign.errors import CodesignError, nearest
 from codesign.field_types import (
-    NAME,
     Anything,
     Choice,
     Field,
@@ -183,25 +182,23 @@ class Reader:
             return self.blame(node.position, path, message)
         written = [entry.key for entry in node.entries if not entry.is_implied]
         values = {
-            entry.key: self._named_entry(kind.value, entry, path, written) for entry in node.entries
+            entry.key: self._named_entry(kind, entry, path, written) for entry in node.entries
         }
         return FAILED if FAILED in values.values() else values
 
-    def _named_entry(self, kind: FieldType, entry: Entry, path: str, written: list[str]) -> object:
+    def _named_entry(self, kind: Named, entry: Entry, path: str, written: list[str]) -> object:
         inner = _join(path, entry.key)
         if entry.is_implied:
             message = f"no {entry.key!r} to override{nearest(entry.key, written)}"
             return self.blame(entry.position, inner, message)
-        if not NAME.fullmatch(entry.key):
-            message = (
-                f"the name {entry.key!r} is not made of letters, digits, _ and -, "
-                "with a letter or _ first"
-            )
+        if not kind.key_pattern.fullmatch(entry.key):
+            also = ", with dots between" if kind.paths else ""
+            message = f"the name {entry.key!r} is not words of letters, digits, _, + and -{also}"
             return self.blame(entry.position, inner, message)
         if not entry.is_text:
             message = f'expected a name, came {entry.key}; quote it: "{entry.key}"'
             return self.blame(entry.position, inner, message)
-        return self.read(kind, entry.value, inner)
+        return self.read(kind.value, entry.value, inner)
 
     def _mapping(self, kind: Record | OneOf | Physical, node: Node, path: str) -> object:
         if not isinstance(node, Table):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from schema_example import MINIMAL, Effort, Strike, Study, Systolic
 
-from codesign.schema import Quantity, SchemaErrors, load
+from codesign.schema import Plain, Quantity, SchemaErrors, dump, load, spec
 
 FILE = (
     MINIMAL + "faults: [{model: flip, rate: 0.5}, {model: stuck, rate: 1}]\nnetwork: {use: 'a:b'}\n"
 )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Changes over another file."""
+
+    change: dict[str, Plain] = spec(paths=True, doc="dotted path: value")
 
 
 def study_with(*overrides: str) -> Study:
@@ -58,6 +67,36 @@ def test_the_rules_of_the_file_hold_and_quotes_do_too() -> None:
     assert problems_with("name=12") == [
         "override 'name=12': name: expected text, came 12; quote it: \"12\""
     ]
+
+
+def test_an_override_from_another_file_is_blamed_where_it_is_written() -> None:
+    other = load("{change: {effort.trials: 5, resume: on}}", Changes, name="other.yaml").value
+    with pytest.raises(SchemaErrors) as caught:
+        load(FILE, Study, name="s.yaml", overrides=tuple(other.change.items()))
+    assert str(caught.value) == (
+        "other.yaml:1:37: resume: expected true or false, came on; write true"
+    )
+    trials = ("effort.trials", other.change["effort.trials"])
+    assert load(FILE, Study, overrides=(trials,)).value.effort == Effort(trials=5)
+
+
+def test_keys_that_are_paths_may_have_dots() -> None:
+    changes = load("{change: {a.b c.0: 1, d: [2]}}", Changes).value
+    assert list(changes.change) == ["a.b c.0", "d"]
+    assert load(dump(changes), Changes).value == changes
+    with pytest.raises(SchemaErrors) as caught:
+        load("{change: {a..b: 1}}", Changes)
+    assert str(caught.value) == (
+        "text:1:11: change.a..b: "
+        "the name 'a..b' is not words of letters, digits, _, + and -, with dots between"
+    )
+
+
+def test_a_name_of_several_words_can_be_overridden() -> None:
+    text = FILE.replace("small:", "very small-2:")
+    chips = load(text, Study, overrides=["accelerators.very small-2.rows=3"]).value.accelerators
+    assert [getattr(chip, "rows", None) for chip in chips.values()] == [3]
+    assert list(chips) == ["very small-2"]
 
 
 @pytest.mark.parametrize(

@@ -271,7 +271,7 @@ texts = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters=[chr(i) for i in range(32)]),
     max_size=20,
 ) | st.sampled_from(
-    ["on", "12", "1e-3", "null", "", " ", "a: b", "# c", "- x", "y", "é\t\n", "0x1"]
+    ["on", "12", "1e-3", "null", "", " ", "a: b", "# c", "- x", "y", "é\t\n", "0x1", ".5e3"]
 )
 texts = texts.filter(lambda text: "\x7f" not in text)
 names = st.text(string.ascii_letters + string.digits + "_-", max_size=8).map(lambda t: "n" + t)

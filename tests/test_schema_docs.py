@@ -12,6 +12,8 @@ from schema_example import CoreArray, Strike, Study, Systolic
 
 from codesign.schema import describe, json_schema, spec
 
+NAME = "[A-Za-z0-9_][A-Za-z0-9_+-]*(?: [A-Za-z0-9_+-]+)*"
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -112,7 +114,7 @@ def test_the_json_schema_of_a_class_is_what_one_would_write_by_hand() -> None:
                     "tags": told(
                         "remarks",
                         type="object",
-                        propertyNames={"pattern": "^[A-Za-z_][A-Za-z0-9_-]*$"},
+                        propertyNames={"pattern": f"^{NAME}$"},
                         additionalProperties=text,
                         default={},
                     ),

@@ -96,6 +96,11 @@ UNPRINTABLE: dict[str, tuple[str, str]] = {
         "name: x\naccelerators: {a: {kind: core_array, mesh: [8]}}\n",
         "2:44: accelerators.a.mesh: expected a list of 2, came a list of 1",
     ),
+    "a key of two lines": (
+        instead("small:", r'"very\nsmall":'),
+        r"3:3: 'accelerators.very\nsmall': the name 'very\nsmall' is not words of letters, digits, "
+        "_, + and -",
+    ),
     "a name of nothing": (
         instead("name: first", 'name: ""'),
         "1:7: name: expected a text that is not empty, came the text ''",
