@@ -14,7 +14,6 @@ from codesign.scenarios import FaultList, targets
 from codesign.schema import Loaded, Problem, load, raise_all
 from codesign.shipped import find_config
 from codesign.study.spec import AcceleratorSpec, StudySpec
-from codesign.yaml_nodes import Scalar
 
 __all__ = ["LoadedStudy", "datasheet", "load_study"]
 
@@ -78,12 +77,7 @@ def datasheet(chip: AcceleratorSpec, folder: Path) -> Family:
     """
     local = folder / chip.datasheet
     file = local if local.is_file() else find_config(chip.datasheet, "accelerators")
-    changes = []
-    for path, node in chip.change.items():
-        if not isinstance(node, Scalar):
-            raise StudyError(f"change {path}: expected one value, came a list or mapping")
-        changes.append(f"{path}={node.text}")
-    part = load(file, Part, name=file.name, overrides=changes)
+    part = load(file, Part, name=file.name, overrides=tuple(chip.change.items()))
     raise_all(check_part(part, "", part.value))
     family: Family = bind(part.value.use, part.value.arguments, folder=part.folder)
     return family

@@ -55,7 +55,7 @@ class AcceleratorSpec:
 
     datasheet: str = spec(doc="A shipped datasheet's name, or a path relative to this file.")
     change: dict[str, Plain] = spec(
-        default_factory=dict, doc="Dotted path: value, over the datasheet."
+        default_factory=dict, paths=True, doc="Dotted path: value, over the datasheet."
     )
 
 
