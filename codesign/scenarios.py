@@ -249,32 +249,38 @@ def targets(
 ) -> tuple[Target, ...]:
     """The components of a chip that names and roles pick, in the chip's order.
 
+    One scenario may be for several chips: names that this chip does not have are passed over as
+    long as one picks something. (A study refuses names that none of its chips has.)
+
     Raises:
-        FaultError: A name picks nothing, or the model cannot be in what it picks.
+        FaultError: No name picks anything, or the model cannot be in what it picks.
     """
-    numbered = list(enumerate(chip.components()))
     found: dict[int, Target] = {}
     for name in components:
-        if model == "dead":
-            if not name.endswith(".*"):
-                raise FaultError(f"a dead instance is named unit.*, came {name!r}")
-            unit = chip.unit(name[:-2])
-            part = -1 - chip.units.index(unit)
-            found[part] = Target(unit, None, part)
-            continue
-        picked = [
-            Target(unit, component, i)
-            for i, (unit, component) in numbered
-            if name in (f"{unit.name}.{component.name}", f"role:{component.role}")
-        ]
-        if not picked:
-            known = [f"{u.name}.{c.name}" for u, c in chip.components()]
-            roles = sorted({f"role:{c.role}" for _, c in chip.components()})
-            raise FaultError(f"{chip.name} has no component {name!r}{nearest(name, known + roles)}")
-        for target in picked:
+        for target in _named(chip, name, model):
             _check_model(target, model)
             found[target.part] = target
+    if not found:
+        known = [f"{u.name}.{c.name}" for u, c in chip.components()]
+        roles = sorted({f"role:{c.role}" for _, c in chip.components()})
+        whole = [f"{u.name}.*" for u in chip.units]
+        name = components[0] if components else ""
+        options = whole if model == "dead" else known + roles
+        raise FaultError(f"{chip.name} has no component {name!r}{nearest(name, options)}")
     return tuple(found[part] for part in sorted(found))
+
+
+def _named(chip: AcceleratorGraph, name: str, model: Model) -> list[Target]:
+    """What one name picks; whole instances for a dead unit."""
+    if model == "dead":
+        if not name.endswith(".*"):
+            raise FaultError(f"a dead instance is named unit.*, came {name!r}")
+        return [Target(u, None, -1 - i) for i, u in enumerate(chip.units) if u.name == name[:-2]]
+    return [
+        Target(unit, component, i)
+        for i, (unit, component) in enumerate(chip.components())
+        if name in (f"{unit.name}.{component.name}", f"role:{component.role}")
+    ]
 
 
 def _check_model(target: Target, model: Model) -> None:

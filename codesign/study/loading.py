@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from codesign.accelerator import AcceleratorGraph
 from codesign.errors import FaultError, StudyError, nearest
 from codesign.faults import Faults
 from codesign.mapping import Family
@@ -120,17 +122,32 @@ def _scenarios(loaded: Loaded[StudySpec], families: dict[str, Family]) -> list[P
         except StudyError as error:
             problems += getattr(error, "problems", [loaded.problem(at, str(error))])
             continue
-        for design in fault.on or study.designs:
-            chip = chips[study.designs[design].accelerator]
-            try:
-                if isinstance(scenario, FaultList):
-                    Faults.from_csv(scenario.file, chip)
-                else:
-                    targets(chip, scenario.components, scenario.model)
-            except FaultError as error:
-                what = f"{error} (design {design}; on: names the designs that are struck)"
-                problems.append(loaded.problem(f"{at}.components", what))
+        struck = {study.designs[design].accelerator for design in fault.on or study.designs}
+        for what in _misfits(scenario, [chips[chip] for chip in sorted(struck)]):
+            problems.append(loaded.problem(f"{at}.components", what))
     return problems
+
+
+def _misfits(scenario: Any, chips: list[AcceleratorGraph]) -> Iterator[str]:
+    """Chips that a scenario cannot strike, and names that none of them has."""
+    try:
+        for chip in chips:
+            if isinstance(scenario, FaultList):
+                Faults.from_csv(scenario.file, chip)
+            else:
+                targets(chip, scenario.components, scenario.model)
+    except FaultError as error:
+        yield f"{error} (on: names the designs that are struck)"
+        return
+    for name in getattr(scenario, "components", ()):
+        missing = []
+        for chip in chips:
+            try:
+                targets(chip, (name,), scenario.model)
+            except FaultError as error:
+                missing.append(str(error))
+        if len(missing) == len(chips):
+            yield missing[0]
 
 
 def _parts(loaded: Loaded[StudySpec], allow: tuple[str, ...]) -> Iterator[Problem]:

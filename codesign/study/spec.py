@@ -125,7 +125,7 @@ class OutputSpec:
     """Where results go."""
 
     folder: Path | None = spec(
-        default=None, doc="Relative to the working folder; out/<name of the study> if left out."
+        default=None, doc="Relative to this file; out/<study> of the working folder if left out."
     )
 
 
