@@ -1,0 +1,124 @@
+"""The page of a study, its tables and its JSON: what `codesign run` leaves behind for people."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from codesign.errors import StoreError
+from codesign.report.colours import CIVIDIS
+from codesign.report.curves import curve_section
+from codesign.report.figures import Section
+from codesign.report.finding_tables import derived_tables, tables_of
+from codesign.report.json_files import from_plain, json_text, plain, read_json
+from codesign.report.sentence import finding_sentence, key_figures, studied
+from codesign.report.tables import write_tables
+from codesign.study.findings import Findings
+
+__all__ = ["load_findings", "render", "write_report"]
+
+FORMAT = "codesign results 1"
+SCRIPTS = ("page.js",)
+
+
+def write_report(findings: Findings, folder: Path) -> Path:
+    """Write ``report.html``, ``results.json`` and ``csv/*.csv``.
+
+    The same findings give the same bytes. Files of an earlier report are overwritten; nothing else
+    in the folder is touched.
+
+    Args:
+        findings: Of a study, finished or not.
+        folder: Made if it is not there.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        StoreError: The findings hold what JSON cannot say (an infinite bound), or the folder cannot
+            be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": FORMAT,
+        "finding": finding_sentence(findings),
+        "findings": plain(findings),
+        "tables": [plain(table) for table in derived_tables(findings)],
+    }
+    (folder / "results.json").write_text(json_text(content), encoding="utf-8")
+    write_tables(tables_of(findings), folder / "csv")
+    page = folder / "report.html"
+    page.write_text(_page(findings), encoding="utf-8")
+    return page
+
+
+def load_findings(path: Path) -> Findings:
+    """The findings in a ``results.json``.
+
+    Raises:
+        StoreError: No such file, of another format, or something in it is missing, unknown or of
+            another type.
+    """
+    content = read_json(path)
+    if content.get("format") != FORMAT:
+        came = json.dumps(content.get("format"))
+        raise StoreError(f"{path}: expected the format {FORMAT!r}, came {came}")
+    return from_plain(Findings, content.get("findings"), f"{path}: findings")
+
+
+def render(template: str, data: dict[str, Any], scripts: Sequence[str], **context: object) -> str:
+    """A page of a template of this folder, with the common style, its scripts and its data."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("codesign.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    sources = environment.loader
+    assert sources is not None
+    script = "\n".join(_source(name) for name in scripts)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        style=_source("page.css"),
+        script=script,
+        script_hash=digest,
+        data=_escaped({**data, "cividis": CIVIDIS}),
+        **context,
+    )
+
+
+def _page(findings: Findings) -> str:
+    sections = _sections(findings)
+    return render(
+        "page.html.j2",
+        {},
+        SCRIPTS,
+        title=findings.title,
+        sentence=finding_sentence(findings),
+        keys=key_figures(findings),
+        studied=studied(findings),
+        note=findings.note,
+        failed=findings.failed,
+        sections=[section for section in sections if section.figures],
+    )
+
+
+def _sections(findings: Findings) -> Iterable[Section]:
+    return (curve_section(findings),)
+
+
+def _escaped(data: dict[str, Any]) -> str:
+    """JSON that cannot end a script: no ``<`` is left in it."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _source(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
