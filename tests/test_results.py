@@ -502,6 +502,12 @@ def test_a_second_writer_in_this_process_is_refused_with_its_pid(filled: Path) -
     Results(filled).close()
 
 
+def test_the_pid_of_an_earlier_writer_is_forgotten(filled: Path) -> None:
+    filled.with_name("results.sqlite.lock").write_text("1234567890")
+    with Results(filled), pytest.raises(StoreError, match=f"process {os.getpid()} is writing"):
+        Results(filled)
+
+
 def test_a_second_writer_is_refused_with_the_pid_of_the_first(filled: Path) -> None:
     with in_a_process(filled, "results = Results(path); say(os.getpid()); wait()") as first:
         assert first.stdout is not None

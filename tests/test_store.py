@@ -269,6 +269,28 @@ def test_one_waits_for_another_and_says_so(tmp_path: Path) -> None:
     first.join()
 
 
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    store = ArrayStore(tmp_path)
+    contents = [{"a": np.full(300_000, number)} for number in range(2)]
+    store.put(DIGEST, contents[0])
+    finished = threading.Event()
+
+    def write() -> None:
+        for number in range(40):
+            store.put(DIGEST, contents[number % 2])
+        finished.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not finished.is_set():
+        found = store.get(DIGEST)
+        assert any(same(found, content) for content in contents)
+        seen.add(int(found["a"][0]))
+    writer.join()
+    assert seen == {0, 1}
+
+
 def kill_after(seconds: float, maker: subprocess.Popen[str], line: str) -> None:
     assert maker.stdin is not None
     assert maker.stdout is not None

@@ -230,6 +230,14 @@ def test_a_worker_that_is_killed_now_and_then_costs_nothing(
     assert "a worker process died; running trials " in said.getvalue()
 
 
+def test_a_kill_that_meets_a_suspect_alone_does_not_condemn_it(path: Path, tmp_path: Path) -> None:
+    make = functools.partial(make_mortal, tmp_path, [12], 3)  # twice in a crew, and once alone
+    with Results(path) as results:
+        run_trials(results, jobs([20]), make, workers=2, chunk=5)
+    assert len([name for name in os.listdir(tmp_path) if name.startswith("died")]) == 3
+    assert stored(path) == expected([20])
+
+
 def test_a_trial_that_kills_its_worker_is_named_and_all_others_are_stored(path: Path) -> None:
     bad = toy_task(1)
     with Results(path) as results:

@@ -95,14 +95,15 @@ def make_dying(task: str, trials: Sequence[int], how: int = signal.SIGKILL) -> W
     return work
 
 
-def make_mortal(folder: Path, trials: Sequence[int]) -> Work:
-    """A worker that dies of each of some trials, but only the first time."""
+def make_mortal(folder: Path, trials: Sequence[int], times: int = 1) -> Work:
+    """A worker that dies of each of some trials, but only the first so many times."""
 
     def work(task: str, asked: Sequence[int]) -> list[TrialRow]:
         for trial in set(trials) & set(asked):
-            died = folder / f"died {task} {trial}"
-            if not died.exists():
-                died.touch()
+            died = [folder / f"died {task} {trial} {number}" for number in range(times)]
+            alive = next((path for path in died if not path.exists()), None)
+            if alive:
+                alive.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
         return toy_work(task, asked)
 
@@ -174,6 +175,7 @@ def main(open_results: Callable[[Path], Results] = Announcing) -> None:
     make = functools.partial(make_slow, asked.seconds, "worker") if asked.seconds else make_toy
     say("begin")
     with open_results(asked.path) as results:
+        say("open")
         run_trials(
             results,
             [Job(toy_task(number), asked.trials) for number in range(asked.tasks)],
