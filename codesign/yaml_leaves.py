@@ -101,7 +101,9 @@ def _path(rules: Rules, node: Node, folder: Path) -> Path:
     text = read_text(node)
     if not text:
         raise ValueError("expected a path, came the text ''")
-    path = folder / text
+    # A person types relative to where they are; a file means relative to where it stands.
+    typed = node.position.file.startswith("override ")
+    path = (Path().absolute() if typed else folder) / text
     if rules.exists and not os.path.exists(path):  # Path.exists raises on a long name
         raise ValueError(f"no such file or folder: {path}{_neighbour(path)}")
     return path

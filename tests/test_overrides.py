@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from schema_example import MINIMAL, Effort, Strike, Study, Systolic
@@ -142,3 +143,20 @@ def test_problems_of_file_and_overrides_come_together() -> None:
         "override 'nonsense'",
         "override 'resume=on'",
     ]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Something with a path."""
+
+    folder: Path = spec(doc="somewhere")
+
+
+def test_a_path_in_an_override_is_relative_to_where_it_is_typed(tmp_path, monkeypatch):
+    file, here = tmp_path / "sheets" / "sheet.yaml", tmp_path / "here"
+    file.parent.mkdir()
+    here.mkdir()
+    file.write_text("folder: data\n")
+    monkeypatch.chdir(here)
+    assert load(file, Sheet).value.folder == file.parent / "data"
+    assert load(file, Sheet, overrides=["folder=data"]).value.folder == here / "data"
