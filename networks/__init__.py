@@ -21,8 +21,8 @@ __all__: list[str] = [
 ]
 
 _HOME: dict[str, str] = {
-    "ConvLif": "spiking",
-    "FcLif": "spiking",
+    "ConvLif": "snn",
+    "FcLif": "snn",
     "LeNet": "cnn",
     "MobileNetSmall": "cnn",
     "ResNet20": "cnn",

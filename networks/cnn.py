@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as functional
 from torch import Tensor, nn
+from torch.nn import functional
 
 __all__ = ["LeNet", "MobileNetSmall", "ResNet20", "SmallCnn"]
 
@@ -72,9 +72,9 @@ class LeNet(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """ResNet-20 for 32 x 32 images, option-A shortcuts (He et al., arXiv 1512.03385, section 4.2).
+    """ResNet-20 for 32 x 32 images, option-A shortcuts (He et al., arXiv 1512.03385, sec. 4.2).
 
-    Parameters are named ``conv1, bn1, layer1.0.conv1, …, linear``, as widely shared files have them.
+    Parameters are named ``conv1, bn1, layer1.0.conv1, …, linear``, as files in use have them.
 
     Args:
         classes: Outputs.
