@@ -1,0 +1,132 @@
+"""Neuromorphic cores on a mesh: crossbars of weight registers with one neuron under each column.
+
+**Parts.** A core has ``axons`` rows and ``columns`` columns. A row's *axon register* holds one
+input code of the current pass; a crosspoint's *weight register* holds one weight; a column has a
+*current register*, and one *membrane*, *threshold* and *bias* word for each group of neurons
+(*slot*) that the core serves in turn. A weight memory beside the crossbar holds the tiles of the
+core, one word a crosspoint. Crosspoints of a tile where no synapse is (a convolution's inputs that
+a neuron does not see) are disabled: whatever their register holds adds nothing.
+
+**A tile** is a rectangle of a layer's synapses: rows are inputs, columns are neurons (of a
+convolution: its Toeplitz matrix, one column an output position and channel). If there is a core for
+every tile of the network, weights are *resident*: copied into the registers once, before cycle 0 of
+inference 0, from the memories as they are then (faults in force at cycle 0 included), and never
+again. Else they are *reloaded* in every pass.
+
+**An inference** begins with one cycle that clears all membranes. Then, for each step, layer after
+layer, round after round (a round is what all cores do at the same time)::
+
+    for each segment of terms, one after the other (resident: all at once, each on its own core)
+        load      a cycle a row  the row's weight registers := weight memory      (reloaded only)
+        deliver   1 cycle        axon registers := inputs; before the first segment of a core also
+                                 current registers := bias (home) or 0 (other cores)
+        integrate a cycle a row  current := fit(current + weight · axon) in every column
+    gather        a cycle a column and further segment, segment after segment (resident only)
+                                 home's current := fit(current + the other core's current)
+    neurons       4 cycles       the four operations in the layer's order. In the first, membrane
+                                 and threshold words are read; after the last, the membrane written
+    send          1 cycle        spikes leave on the spike lines (a readout: currents leave)
+
+The home of a group of neurons is the core of its first segment. Rounds and segments with fewer rows
+or columns wait for the longest. Rows are integrated in the order of the layer's terms wherever a
+placement puts them. Within a cycle registers are read before they are written.
+
+**Faults.** A flip strikes at the beginning of its cycle, a stuck bit holds from the beginning of
+its first cycle to the end of its last; what is wrong in a register or word stays wrong until that
+is written again. An operation, line or instance is broken in exactly the cycles of its window;
+``dead`` makes a column, core or memory give zeros (spikes, currents, weights), an axon or
+crosspoint read as 0. Under re-execution time runs within each execution alone: a fault of execution
+e is met by execution e of the inferences in its window.
+Not modelled: registers in pipelines, the enables of crosspoints, the spike memory between the four
+operations, address and control logic, packets in flight, and the units between cores that pool,
+flatten and buffer spikes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from accelerators.cores_graph import check_prices, links_of, units_of
+from accelerators.cores_mapping import CoresMapping
+from accelerators.cores_schedule import schedule
+from codesign.accelerator import AcceleratorGraph
+from codesign.formats import NumberFormat
+from codesign.mapping import Placement
+from codesign.network import NetworkGraph
+from codesign.schema import Quantity, spec
+
+__all__ = ["Cores"]
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Spiking crossbar cores on a mesh: weight registers, LIF neurons, XY routed spikes.
+
+    Attributes:
+        name: For reports.
+        mesh: Cores in x and y; core g is at (g mod x, g div x). The host sits at core 0.
+        axons: Rows of a crossbar.
+        columns: Columns of a crossbar, and neurons of a core.
+        weight, current, membrane, threshold: Formats of the registers; biases have the current's.
+        axon_bits: Width of the axon registers; 1 bit takes spikes only.
+        axon_signed: Whether they hold two's complement.
+        neuron_words: Membrane, threshold and bias words of each column: groups a core can serve.
+        weight_words: Words of a core's weight memory.
+        weights: ``resident``, ``reloaded``, or ``auto``: resident if all tiles fit at once.
+        packet_bits: Width of the links of the mesh.
+        clock: If known.
+        energy: Marginal energy of an action, by ``component.action``.
+        area: Of all words of a component in one instance by ``component``, or of an instance beyond
+            its components by unit.
+        static_power: Of a whole group of units, by unit.
+        sources: Citation of each source key.
+    """
+
+    name: str = spec(non_empty=True)
+    mesh: tuple[int, int] = spec(default=(1, 1), low=1)
+    axons: int = spec(default=256, low=1)
+    columns: int = spec(default=256, low=1)
+    weight: NumberFormat = NumberFormat(8)
+    axon_bits: int = spec(default=8, low=1, high=16)
+    axon_signed: bool = False
+    current: NumberFormat = NumberFormat(24)
+    membrane: NumberFormat = NumberFormat(24)
+    threshold: NumberFormat = NumberFormat(24)
+    neuron_words: int = spec(default=16, low=1)
+    weight_words: int = spec(default=1 << 20, low=1)
+    weights: Literal["auto", "resident", "reloaded"] = "auto"
+    packet_bits: int = spec(default=32, low=1)
+    clock: Quantity | None = spec(default=None, unit="MHz", above=0)
+    energy: dict[str, Quantity] = spec(default_factory=dict, unit="pJ", low=0)
+    area: dict[str, Quantity] = spec(default_factory=dict, unit="um2", low=0)
+    static_power: dict[str, Quantity] = spec(default_factory=dict, unit="mW", low=0)
+    sources: dict[str, str] = spec(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_prices(self)
+
+    @property
+    def axon(self) -> NumberFormat:
+        """Format of the axon registers."""
+        return NumberFormat(self.axon_bits, self.axon_signed)
+
+    @property
+    def cores(self) -> int:
+        """Number of cores."""
+        return self.mesh[0] * self.mesh[1]
+
+    def build(self) -> AcceleratorGraph:
+        """The chip as a graph: weight memories, axons, crossbars, neurons, the mesh of cores."""
+        return AcceleratorGraph(
+            self.name, self, units_of(self), links_of(self), self.clock, self.sources
+        )
+
+    def map(self, network: NetworkGraph, placement: Placement) -> CoresMapping:
+        """Place a spiking network.
+
+        Raises:
+            MappingError: A layer or the placement is impossible here.
+            CapacityError: Cores or memory are too small.
+        """
+        return CoresMapping(self, network, schedule(network, self, placement))

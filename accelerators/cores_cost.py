@@ -1,0 +1,253 @@
+"""What an inference on cores costs: cycles, events, accesses, packets, energy, area.
+
+Cycles follow from the schedule alone: a row takes its cycle whether its axon carries a spike or
+not. Energy is counted by events:
+
+- where inputs are spikes, each spike makes one synaptic event (a weight read and an addition) for
+  each neuron that reads it: exactly for fully connected layers, by the mean fan-out elsewhere (at
+  the border of an image it is smaller). Spikes come from an `Activity`; a layer whose activity is
+  not known counts as if all its codes were spikes;
+- where inputs are more than spikes (direct coding), every synapse is multiplied and added in every
+  step: multipliers are not gated, though a code of 0 is not sent as a packet;
+- currents of further segments are one addition each where they are gathered.
+
+Weights are loaded once a pass, or, resident, before the first inference, which is nobody's cost.
+Transport takes no cycles here; the host, and the units that pool and buffer spikes, cost nothing.
+Re-execution multiplies cycles and actions.
+
+Area is the sourced area of the datasheet; gate equivalents count registers and logic
+(`unit_area_ge`), and 1.5 a bit of memory without its periphery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from accelerators.cores_graph import OPERATIONS
+from accelerators.cores_guards import MEMORY_BIT, guard_area_ge, guard_missing, guard_rows
+from accelerators.cores_traffic import distance, flows
+from accelerators.gates import AND, FLIP_FLOP, FULL_ADDER, comparator, multiplier
+from codesign.guards import Guard, Recompute, Silence
+from codesign.mapping import Activity, Cost, CostRow
+from codesign.network import Lif
+
+if TYPE_CHECKING:
+    from accelerators.cores import Cores
+    from accelerators.cores_mapping import CoresMapping
+    from accelerators.cores_schedule import LayerPlan
+    from codesign.accelerator import Unit
+
+__all__ = ["cost_of", "unit_area_ge"]
+
+PJ_PER_MW_US = 1000.0  # 1 mW for 1 us is 1 nJ
+LEAK_BITS = 15  # the factor of `codesign.network.Leak` is below 2**15
+
+
+def cost_of(mapping: CoresMapping, activity: Activity, guards: tuple[Guard, ...]) -> Cost:
+    """Price one inference; see `codesign.mapping.Mapping.cost`."""
+    schedule, chip = mapping.schedule, mapping.accelerator
+    times = max([g.times for g in guards if isinstance(g, Recompute)], default=1)
+    once = tuple(row for row in _rows(mapping, activity) if row.count)
+    once += tuple(row for guard in guards for row in _guarded(mapping, once, guard))
+    cycles = schedule.inference_cycles * times
+    latency = cycles / chip.clock_mhz.value if chip.clock_mhz else None
+    rows = [_times(row, times) for row in once]
+    rows += [row for unit in chip.units for row in _static(unit, latency, cycles)]
+    layer_cycles = {
+        plan.layer.name: (plan.last_cycle - plan.first_cycle) * schedule.steps * times
+        for plan in schedule.plans
+    }
+    area_ge = unit_area_ge(mapping.sheet)
+    for unit, more in guard_area_ge(mapping.sheet, guards).items():
+        area_ge[unit] += more
+    area_um2 = {unit.name: area for unit in chip.units if (area := _area(unit)) is not None}
+    missing = {f"{r.unit}.{r.component}.{r.action}" for r in rows if r.energy_pj is None}
+    missing |= {"clock"} if latency is None else set()
+    missing |= {f"{unit.name}.area" for unit in chip.units if unit.name not in area_um2}
+    missing |= {f"{u.name}.static_power" for u in chip.units if u.static_power_mw is None}
+    utilisation = {plan.layer.name: _utilisation(plan, mapping.sheet) for plan in schedule.plans}
+    names = (*sorted(missing), *guard_missing(guards))
+    return Cost(cycles, layer_cycles, utilisation, tuple(rows), area_um2, area_ge, latency, names)
+
+
+def unit_area_ge(sheet: Cores) -> dict[str, float]:
+    """Gate equivalents of the units without guards; the mesh is not counted.
+
+    A crosspoint is its register and a gate a bit that puts it on the column. A column is its
+    current register and adder, a multiplier if axons carry more than a spike, the neuron's three
+    adders and comparator, the multiplier of its leak, the registers between its operations, and
+    its memory words.
+    """
+    weight, axon, current = sheet.weight.bits, sheet.axon.bits, sheet.current.bits
+    membrane, threshold = sheet.membrane.bits, sheet.threshold.bits
+    column = current * (FLIP_FLOP + FULL_ADDER)
+    column += multiplier(weight, axon) if axon > 1 else weight * AND
+    column += 3 * membrane * FULL_ADDER + comparator(membrane) + multiplier(membrane, LEAK_BITS)
+    column += (membrane + threshold + 1) * FLIP_FLOP
+    column += sheet.neuron_words * (membrane + threshold + current) * MEMORY_BIT
+    crosspoints = sheet.cores * sheet.axons * sheet.columns
+    return {
+        "weight_memory": sheet.cores * sheet.weight_words * weight * MEMORY_BIT,
+        "axon_in": sheet.cores * sheet.axons * axon * FLIP_FLOP,
+        "crossbar": crosspoints * weight * (FLIP_FLOP + AND),
+        "neuron": sheet.cores * sheet.columns * column,
+    }
+
+
+def _rows(mapping: CoresMapping, activity: Activity) -> Iterator[CostRow]:
+    """What happens in one inference without guards."""
+    chip = mapping.accelerator
+    units = {part.name: unit for unit in chip.units for part in unit.components}
+
+    def row(layer: str, component: str, action: str, count: float) -> CostRow:
+        unit = units[component]
+        part = unit.component(component)
+        price = part.energy.get(action)
+        energy = None if price is None else price.value * count
+        grade = "absent" if price is None else price.grade
+        return CostRow(layer, unit.name, component, action, count, part.bits, energy, grade)
+
+    for plan in mapping.schedule.plans:
+        for component, action, count in _of_layer(mapping, plan, activity):
+            yield row(plan.layer.name, component, action, count)
+    from_host, to_host = mapping.network.layers[0].name, mapping.network.layers[-1].name
+    for flow in flows(mapping):
+        sent = _nonzero(mapping, activity, flow.layer)
+        packets = flow.packets * sent
+        yield row(flow.layer, "packet", "send", packets * (flow.layer != from_host))
+        yield row(flow.layer, "packet", "hop", flow.hops * sent)
+        yield row(flow.layer, "packet", "receive", packets * (flow.layer != to_host))
+
+
+def _of_layer(
+    mapping: CoresMapping, plan: LayerPlan, activity: Activity
+) -> Iterator[tuple[str, str, float]]:
+    """(component, action, count) of one layer on its cores."""
+    steps, layer = mapping.schedule.steps, plan.layer
+    tiles = [(run, tile) for run in plan.runs for tile in run.tiles]
+    if not mapping.schedule.resident:
+        words = sum(tile.rows * run.width for run, tile in tiles) * steps
+        yield "weights", "read", words
+        yield "weight_register", "write", words
+    rows = sum(tile.rows for _, tile in tiles) * steps
+    yield "axon_register", "write", rows
+    yield "axon_register", "read", rows
+    events = _events(mapping, plan, activity)
+    yield "weight_register", "read", events
+    gathered = sum(run.width for run in plan.runs if not run.home) * steps
+    yield "current_register", "add", gathered + (events if layer.spikes else 0)
+    yield "current_register", "mac", 0 if layer.spikes else events
+    updates = layer.neurons * steps
+    yield "bias", "read", updates
+    sent = gathered + (updates if layer.lif is None else 0)
+    yield "current_register", "read", sent
+    words = -(-mapping.sheet.current.bits // mapping.sheet.packet_bits)
+    yield "packet", "send", words * sent
+    yield "packet", "hop", words * steps * _partial_hops(mapping, plan)
+    yield "packet", "receive", words * gathered
+    if layer.lif is not None:
+        yield from _of_neurons(mapping, layer.lif, updates, activity)
+
+
+def _of_neurons(
+    mapping: CoresMapping, index: int, updates: int, activity: Activity
+) -> Iterator[tuple[str, str, float]]:
+    lif = mapping.network.layers[index]
+    if not isinstance(lif, Lif):
+        return
+    spikes = _nonzero(mapping, activity, lif.name)
+    yield "membrane", "read", updates
+    yield "membrane", "write", updates
+    yield "threshold", "read", updates
+    done = {"leak": lif.leak.kind != "none", "reset": lif.reset != "none"}
+    for name in OPERATIONS:
+        count = spikes if name == "reset" else updates
+        yield name, "op", count * done.get(name, True)
+    yield "spike_line", "spike", spikes
+
+
+def _partial_hops(mapping: CoresMapping, plan: LayerPlan) -> int:
+    """Hops of the currents of one step: further segments to their home, a readout to the host."""
+    width = mapping.sheet.mesh[0]
+    homes = {run.first: run.core for run in plan.runs if run.home}
+    hops = 0
+    for run in plan.runs:
+        if not run.home:
+            hops += run.width * int(distance(run.core, homes[run.first], width))
+        elif plan.layer.lif is None:
+            hops += run.width * int(distance(run.core, 0, width))
+    return hops
+
+
+def _events(mapping: CoresMapping, plan: LayerPlan, activity: Activity) -> float:
+    """Synaptic events of a layer in one inference."""
+    layer = plan.layer
+    source = mapping.network.layers[layer.index].inputs[0].source
+    synapses = int((layer.elements >= 0).sum()) * (layer.channels // layer.groups)
+    if not layer.spikes:
+        return synapses * mapping.schedule.steps
+    fan_out = synapses / int(np.prod(mapping.network.shapes[source]))
+    return _nonzero(mapping, activity, source) * fan_out
+
+
+def _nonzero(mapping: CoresMapping, activity: Activity, name: str) -> float:
+    """Nonzero codes of a layer in one inference; all of them if nothing is known."""
+    if name in activity.spikes:
+        return activity.spikes[name]
+    codes = int(np.prod(mapping.network.shapes[name])) * mapping.schedule.steps
+    return codes * (1.0 - activity.zeros.get(name, 0.0))
+
+
+def _guarded(mapping: CoresMapping, rows: tuple[CostRow, ...], guard: Guard) -> Iterator[CostRow]:
+    """What one guard adds to accesses, at the layers whose words it guards.
+
+    Rows are charged to the layer with weights: a membrane's to the one in front of its neurons, a
+    spike's or input's to every one whose axons receive it, which may lie behind a pooling layer.
+    """
+    if isinstance(guard, Recompute):
+        return
+    network = mapping.network
+    for plan in mapping.schedule.plans:
+        place = None if isinstance(guard, Silence) else guard.place
+        if place == "activation":
+            source = network.layers[plan.layer.index].inputs[0].source
+            guarded = source == guard.layer
+        elif place == "membrane":
+            lif = plan.layer.lif
+            guarded = lif is not None and network.layers[lif].name == guard.layer
+        else:
+            guarded = plan.layer.name == guard.layer
+        if guarded:
+            mine = tuple(row for row in rows if row.layer == plan.layer.name)
+            yield from guard_rows(mine, (guard,), {guard.layer: plan.layer.name})
+
+
+def _static(unit: Unit, latency_us: float | None, cycles: int) -> Iterator[CostRow]:
+    power = unit.static_power_mw
+    if power is not None and latency_us is not None:
+        energy = power.value * latency_us * PJ_PER_MW_US
+        yield CostRow("*", unit.name, "*", "static", cycles, 0, energy, power.grade)
+
+
+def _area(unit: Unit) -> float | None:
+    """Of all instances, as far as it is known."""
+    known = [unit.area_um2, *(part.area_um2 for part in unit.components)]
+    areas = [area.value for area in known if area is not None]
+    return sum(areas) * unit.instances if areas else None
+
+
+def _utilisation(plan: LayerPlan, sheet: Cores) -> float:
+    """Share of (columns of all cores × cycles) that add up a synapse."""
+    synapses = sum(
+        int((tile.terms[run.bands.of] >= 0).sum()) for run in plan.runs for tile in run.tiles
+    )
+    return synapses / (sheet.cores * sheet.columns * (plan.last_cycle - plan.first_cycle))
+
+
+def _times(row: CostRow, times: int) -> CostRow:
+    energy = None if row.energy_pj is None else row.energy_pj * times
+    return replace(row, count=row.count * times, energy_pj=energy)
