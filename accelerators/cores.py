@@ -98,7 +98,7 @@ class Cores:
     weights: Literal["auto", "resident", "reloaded"] = "auto"
     packet_bits: int = spec(default=32, low=1)
     clock: Quantity | None = spec(default=None, unit="MHz", above=0)
-    energy: dict[str, Quantity] = spec(default_factory=dict, unit="pJ", low=0)
+    energy: dict[str, Quantity] = spec(default_factory=dict, unit="pJ", low=0, paths=True)
     area: dict[str, Quantity] = spec(default_factory=dict, unit="um2", low=0)
     static_power: dict[str, Quantity] = spec(default_factory=dict, unit="mW", low=0)
     sources: dict[str, str] = spec(default_factory=dict)
