@@ -1,0 +1,239 @@
+"""One multiply-accumulate layer under effects: the cheapest exact way for every output.
+
+- *Plain* rows (a weight as every output position reads it, at all times) change the weights, bias
+  rows the biases; then all outputs are one product, where bounds prove that nothing overflows.
+- *Broad* rows of other kinds are worked off in blocks of outputs (`codesign.engine.dense_blocks`).
+- Outputs that any other row touches, or where a running sum may have saturated, are computed again
+  term by term, with all rows (`codesign.engine.dense_pairs`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from codesign.effects import At
+from codesign.engine.dense_blocks import Block, block_totals, blocks, whole
+from codesign.engine.dense_mac import (
+    Bias,
+    MacPlan,
+    Safety,
+    Weights,
+    bias_of,
+    safety,
+    weights_of,
+)
+from codesign.engine.dense_moment import NO_ROWS, Boxes, Flags, Moment, distinct_windows
+from codesign.engine.dense_numbers import Value, carrier, fit, requantise
+from codesign.engine.dense_pairs import count_term_by_term, pair_totals, touched
+from codesign.engine.dense_product import linear_sums
+from codesign.engine.dense_rows import Rows, spans
+from codesign.engine.dense_weight_flags import weight_flags
+
+__all__ = ["MacRows", "mac_layer", "overflow_count"]
+
+Ints = NDArray[np.int64]
+BROAD = 4096  # outputs that a row must touch to be worth a block
+
+
+class MacRows:
+    """The rows of one layer in one trial, prepared once for each way in which samples meet them."""
+
+    def __init__(self, plan: MacPlan, rows: Rows) -> None:
+        self.plan, self._rows = plan, rows
+        self._distinct, self._which = distinct_windows(rows)
+        self._acting: dict[bytes, Acting] = {}
+
+    def at(self, moment: Moment) -> Acting:
+        """The rows that act at some of the samples and steps of a moment."""
+        share = moment.share(self._distinct)
+        key = share.tobytes()
+        if key not in self._acting:
+            share = share[:, self._which]
+            here = share.min(axis=0) > 0
+            self._acting[key] = Acting(self.plan, self._rows[here], share[:, here])
+        return self._acting[key]
+
+
+class Acting:
+    """Rows that act, sorted by what they need.
+
+    Attributes:
+        plan: Of the layer.
+        rows: In the order of the table.
+        plain: Numbers of the rows that only change weights.
+        special: Numbers of the rows that are more than a changed weight or bias.
+        by_step: Whether some row acts at some of the steps only.
+        always: ``[rows]`` whether a row acts at all samples and steps.
+    """
+
+    def __init__(self, plan: MacPlan, rows: Rows, share: NDArray[np.int8]) -> None:
+        self.plan, self.rows = plan, rows
+        self.by_step = bool((share[1] == 1).any())
+        self.always = share.min(axis=0) == 2
+        every_m = spans(rows, "m", plan.shape[0]).count == plan.shape[0]
+        plain = self.always & (rows["at"] == At.weight) & every_m
+        self._added = self.always & (rows["at"] == At.bias)
+        self.plain = np.flatnonzero(plain)
+        self.special = np.flatnonzero(~plain & ~self._added)
+        self._weights: dict[bytes, Weights] = {}
+        self._blocks: dict[bytes, list[Block] | None] = {}
+        self._safety: dict[tuple[int, int], Safety] = {}
+
+    @cached_property
+    def weights(self) -> Weights:
+        """Under the plain rows."""
+        return self._weights_under(self.plain)
+
+    @cached_property
+    def bias(self) -> Bias:
+        """Under the bias rows that always act."""
+        return bias_of(self.plan, self.rows[self._added])
+
+    def block_weights(self, block: Block) -> Weights:
+        """As a block reads them."""
+        own = block.chosen[self.rows["at"][block.chosen] == At.weight]
+        return self._weights_under(np.sort(np.concatenate([self.plain, own])))
+
+    def _weights_under(self, chosen: Ints) -> Weights:
+        key = chosen.tobytes()
+        if key not in self._weights:
+            rows = self.rows[chosen]
+            self._weights[key] = (
+                weights_of(self.plan, rows) if len(rows) else self.plan.golden_weights
+            )
+        return self._weights[key]
+
+    def bound(self, x: Value) -> Safety:
+        """What bounds prove for inputs of a range."""
+        if (x.low, x.high) not in self._safety:
+            self._safety[x.low, x.high] = safety(self.plan, self.weights, self.bias, x)
+        return self._safety[x.low, x.high]
+
+    def blocks(self, batch: int) -> tuple[list[Block], Ints]:
+        """Blocks of outputs that broad rows touch, and the special rows that are not broad."""
+        size = np.prod([spans(self.rows[self.special], a, n).count for a, n in self._axes], axis=0)
+        broad = self.special[(size * batch >= BROAD) & self.always[self.special]]
+        key = broad.tobytes()
+        if key not in self._blocks:
+            self._blocks[key] = blocks(self.plan, self.rows, broad) if len(broad) else []
+        found = self._blocks[key]
+        return ([], self.special) if found is None else (found, np.setdiff1d(self.special, broad))
+
+    @property
+    def _axes(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        return ("m", self.plan.shape[0]), ("n", self.plan.shape[2])
+
+
+def mac_layer(mine: MacRows, x: Value, moment: Moment) -> tuple[Value, Flags | None]:
+    """What the layer stores, and which samples saw a weight corrected or detected.
+
+    Args:
+        mine: Plan and rows of the layer.
+        x: ``[steps or 1, samples, *input_shape]`` as the layer reads it.
+        moment: Of the computation.
+    """
+    plan, acting = mine.plan, mine.at(moment)
+    bound = acting.bound(x)
+    if bound.linear and len(acting.special) == 0:
+        total = _linear(acting, x, bound)
+    else:
+        total = _Mixed(acting, x, moment, bound).total()
+    q = plan.layer.requantise
+    stored = total if q is None else requantise(total, q, plan.channel_axis)
+    return stored, weight_flags(plan, acting.rows, acting.plain, moment, acting.weights)
+
+
+def _linear(acting: Acting, x: Value, bound: Safety) -> Value:
+    sums = linear_sums(acting.plan, acting.weights, acting.bias, x, bound)
+    return Value(*fit(sums.data, sums.low, sums.high, acting.plan.arithmetic.outer))
+
+
+class _Mixed:
+    """Totals of a layer for which one product is not enough."""
+
+    def __init__(self, acting: Acting, x: Value, moment: Moment, bound: Safety) -> None:
+        self.acting, self.x, self.bound, self.plan = acting, x, bound, acting.plan
+        self.steps = moment.last - moment.first if acting.by_step else x.data.shape[0]
+        self.samples = len(moment.samples)
+        flat = self.plan.flat_operands(x.data.flatten(0, 1)).unflatten(0, x.data.shape[:2])
+        self.flat = Value(flat, x.low, x.high)
+        self.boxes = Boxes.at(
+            acting.rows, moment, self.steps, (self.plan.shape[0], self.plan.shape[2])
+        )
+        self.suspects: list[Ints] = []
+
+    def total(self) -> Value:
+        """``[steps or 1, samples, *output_shape]``."""
+        found, narrow = self.acting.blocks(self.steps * self.samples)
+        total = self._base(covered=sum(len(b.m) * len(b.n) for b in found))
+        for block in found:
+            total = self._put_block(total, block, self.acting.block_weights(block))
+        keys = np.unique(np.concatenate([touched(self.boxes, narrow), *self.suspects]))
+        if len(keys):
+            weights, plain = self.acting.weights, self.acting.plain
+            sums = pair_totals(self.plan, self.boxes, keys, self.flat, weights, plain)
+            total = _widened(total, sums)
+            at = torch.from_numpy(self._flat_index(keys)).to(sums.device)
+            total.data.view(-1).index_copy_(0, at, sums.to(total.data.dtype))
+        return total
+
+    def _base(self, covered: int) -> Value:
+        """Totals of the outputs outside of blocks; zeros if there are none."""
+        outputs = self.plan.shape[0] * self.plan.shape[2]
+        if covered < outputs and self.bound.linear:
+            total = _linear(self.acting, self.x, self.bound)
+            shape = (self.steps, *total.data.shape[1:])
+            return Value(total.data.expand(shape).contiguous(), total.low, total.high)
+        shape = (self.steps, self.samples, *self.plan.output_shape)
+        total = Value(torch.zeros(shape, device=self.plan.device), 0, 0)
+        if covered < outputs:
+            for block in whole(self.plan):
+                total = self._put_block(total, block, self.acting.weights)
+        return total
+
+    def _put_block(self, total: Value, block: Block, weights: Weights) -> Value:
+        flat = Value(self.flat.data.flatten(0, 1)[None], self.flat.low, self.flat.high)
+        operands = flat, weights, self.acting.bias
+        sums, suspect = block_totals(self.plan, block, self.acting.rows, operands, self.bound.inner)
+        sums = sums.unflatten(0, self.flat.data.shape[:2])
+        if suspect is not None:
+            self._suspect(suspect.unflatten(0, self.flat.data.shape[:2]), block)
+        total = _widened(total, sums)
+        index = self.plan.element(block.m[:, None], block.n[None]).ravel()
+        at = torch.from_numpy(index).to(sums.device)
+        values = sums.expand(self.steps, *sums.shape[1:]).flatten(2).to(total.data.dtype)
+        total.data.view(self.steps, self.samples, -1).index_copy_(2, at, values)
+        return total
+
+    def _suspect(self, suspect: Tensor, block: Block) -> None:
+        where = suspect.expand(self.steps, *suspect.shape[1:]).nonzero().cpu().numpy()
+        t, s, m, n = where.T
+        _, samples, positions, channels = self.boxes.size
+        self.suspects.append(((t * samples + s) * positions + block.m[m]) * channels + block.n[n])
+
+    def _flat_index(self, keys: Ints) -> Ints:
+        t, s, m, n = self.boxes.split(keys)
+        outputs = self.plan.shape[0] * self.plan.shape[2]
+        return (t * self.samples + s) * outputs + self.plan.element(m, n)
+
+
+def _widened(total: Value, sums: Tensor) -> Value:
+    """A total in a float that can take these int64 sums too."""
+    low, high = (int(end) for end in sums.aminmax())
+    low, high = min(low, total.low), max(high, total.high)
+    return Value(total.data.to(carrier(low, high, "a total")), low, high)
+
+
+def overflow_count(plan: MacPlan, x: Value, moment: Moment) -> int:
+    """Golden writes to running sums and totals that did not fit, in the steps that ``x`` has."""
+    bound = safety(plan, plan.golden_weights, plan.golden_bias, x)
+    if bound.never:
+        return 0
+    mixed = _Mixed(MacRows(plan, NO_ROWS).at(moment), x, moment, bound)
+    keys = np.arange(int(np.prod(mixed.boxes.size)))
+    return count_term_by_term(plan, mixed.boxes, keys, mixed.flat)
