@@ -14,6 +14,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from codesign.errors import CodesignError, nearest
@@ -142,8 +143,137 @@ def _print_entries(title: str, entries: Sequence[shipped.Entry]) -> None:
     print()
 
 
+def _study_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", help="path of a study, or the name of a shipped one")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="path=value", help="changes, as effort.trials=500"
+    )
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="PACKAGE", help="let it run this package"
+    )
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    _study_arguments(parser)
+    parser.add_argument(
+        "--build", action="store_true", help="also train, lower and map: capacities and bounds"
+    )
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    _study_arguments(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from codesign.study.checking import describe
+    from codesign.study.loading import load_study
+
+    study = load_study(arguments.study, arguments.overrides, arguments.allow)
+    print(describe(study))
+    if arguments.build:
+        _one_thread()
+        from codesign.study.building_check import describe_built
+
+        print(describe_built(study, say=_say))
+    print("ok")
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from codesign.report import finding_sentence, write_report
+    from codesign.study.loading import load_study
+    from codesign.study.running import output_folder, run_study
+
+    study = load_study(arguments.study, arguments.overrides, arguments.allow)
+    _one_thread()
+    command = shlex.join(["codesign", "run", arguments.study, *arguments.overrides])
+    findings = run_study(study, command, _say, arguments.quiet)
+    page = write_report(findings, output_folder(study))
+    print(finding_sentence(findings))
+    print(page)
+    return 0
+
+
+def _map(arguments: argparse.Namespace) -> int:
+    from codesign.report import write_mapping
+    from codesign.study.loading import load_study
+    from codesign.study.mapped import mapped_designs
+
+    study = load_study(arguments.study, arguments.overrides, arguments.allow)
+    _one_thread()
+    folder = Path(arguments.out) if arguments.out else Path("out") / f"{study.name}-map"
+    print(write_mapping(mapped_designs(study, _say), folder))
+    return 0
+
+
+def _map_arguments(parser: argparse.ArgumentParser) -> None:
+    _study_arguments(parser)
+    parser.add_argument("--out", metavar="DIR", help="folder; out/<study>-map if left out")
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from codesign.report import finding_sentence, load_findings, write_report
+
+    folder = Path(arguments.folder)
+    findings = load_findings(folder / "results.json")
+    print(finding_sentence(findings))
+    print(write_report(findings, folder))
+    return 0
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", help="output folder of a run")
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from codesign.study.loading import load_study
+    from codesign.study.replaying import replay
+
+    study = load_study(arguments.study, arguments.overrides, arguments.allow)
+    _one_thread()
+    print(replay(study, arguments.task, arguments.trial, _say))
+    return 0
+
+
+def _replay_arguments(parser: argparse.ArgumentParser) -> None:
+    _study_arguments(parser)
+    parser.add_argument("--task", required=True, help="name or digest of a campaign of the study")
+    parser.add_argument("--trial", type=int, required=True, help="number of the trial, from 0")
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    import json
+
+    from codesign.schema_docs import json_schema
+    from codesign.study.spec import StudySpec
+
+    print(json.dumps(json_schema(StudySpec), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _one_thread() -> None:
+    """Threads slow small operations down, and what is trained depends on their number."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _say(line: str) -> None:
+    """One line a stage, on stderr: results alone go to stdout."""
+    print(line, file=sys.stderr, flush=True)
+
+
 # In the order of a day's work. A command stands here once it works: one line each.
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        "check", "Find every mistake in a study and say what it will do.", _check_arguments, _check
+    ),
+    Command("run", "Run a study, or go on with it, and write its page.", _run_arguments, _run),
+    Command("map", "Write who is where on the chip, when, at what cost.", _map_arguments, _map),
+    Command("report", "Write a run's page again from its results.", _report_arguments, _report),
+    Command("replay", "Run one trial of a campaign again, alone.", _replay_arguments, _replay),
+    Command("schema", "Print the JSON schema of a study, for editors.", _no_arguments, _schema),
     Command(
         "list", "Print what comes with it: parts, configurations, engines.", _no_arguments, _list
     ),

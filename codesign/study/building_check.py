@@ -1,0 +1,49 @@
+"""What `check --build` prints: capacities, worst-case bounds, golden overflows, time and memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from codesign.engine import dense
+from codesign.program import bounds
+from codesign.study.building import Built, build
+from codesign.study.loading import LoadedStudy
+from codesign.study.plan import plan
+
+__all__ = ["describe_built"]
+
+
+def describe_built(study: LoadedStudy, say: Callable[[str], None]) -> str:
+    """Train (or load), lower and map everything, then tell what the text alone could not."""
+    folder = study.spec.outputs.folder or Path("out") / study.name
+    return "\n".join(_lines(build(study, folder, say)))
+
+
+def _lines(built: Built) -> Iterator[str]:
+    seconds: dict[str, float] = {}
+    for name, design in built.designs.items():
+        samples = built.coded(name)
+        started = time.process_time()
+        golden = dense.golden(design.program, samples)
+        seconds[name] = time.process_time() - started
+        cycles = max((a.last_cycle for a in design.mapping.assignments()), default=0)
+        found = bounds(design.program)
+        over = [layer for layer, bound in found.items() if bound.overflows]
+        held = sum(array.nbytes for array in vars(golden).values() if hasattr(array, "nbytes"))
+        yield f"mapped       {name}: {cycles} cycles, golden run holds {held / 1e6:.1f} MB"
+        if over:
+            counted = dense.count_overflows(design.program, samples)
+            wraps = ", ".join(f"{layer} {counted.get(layer, 0)}" for layer in over)
+            yield f"overflow     {name}: possible in {', '.join(over)}; golden overflows: {wraps}"
+        else:
+            widest = max((b.inner_high - b.inner_low for b in found.values()), default=0)
+            yield f"bounds       {name}: no sum can overflow (widest range {widest})"
+    total = sum(p.trials * seconds[p.variant.name] for p in plan(built.study.spec))
+    workers = built.study.spec.effort.workers or os.cpu_count() or 1
+    yield (
+        f"estimate     about {total / workers / 60:.1f} minutes on {workers} workers, "
+        "if a trial costs one golden run"
+    )

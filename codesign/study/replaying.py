@@ -1,0 +1,49 @@
+"""One trial again, alone, compared with what is stored of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+from codesign.engine import dense
+from codesign.errors import StudyError, nearest
+from codesign.study.building import build
+from codesign.study.campaign import evaluate_trials
+from codesign.study.loading import LoadedStudy
+from codesign.study.results import Results
+from codesign.study.running import campaigns_of, output_folder
+
+__all__ = ["replay"]
+
+
+def replay(study: LoadedStudy, task: str, trial: int, say: Callable[[str], None]) -> str:
+    """Draw and evaluate one trial and say whether the stored row is the same.
+
+    Args:
+        study: As loaded.
+        task: Name or digest of a campaign.
+        trial: Its number.
+        say: Gets one line a stage.
+
+    Raises:
+        StudyError: No such campaign, or the replayed row differs from the stored one.
+    """
+    folder = output_folder(study)
+    campaigns = campaigns_of(build(study, folder, say))
+    found = [c for c in campaigns if task in (c.name, c.task.digest)]
+    if not found:
+        known = [c.name for c in campaigns]
+        raise StudyError(f"the study has no campaign {task!r}{nearest(task, known)}")
+    campaign = found[0]
+    golden = dense.golden(campaign.design.program, campaign.samples)
+    (row,) = evaluate_trials(campaign, golden, [trial])
+    faults = campaign.scenario.draw(campaign.design, [trial], campaign.seed, len(campaign.samples))
+    listed = [str(faults.fault(i, campaign.design.accelerator)) for i in range(min(8, len(faults)))]
+    lines = [f"{name}: {value}" for name, value in asdict(row).items()]
+    lines += [f"fault: {text}" for text in listed]
+    with Results(folder / "results.sqlite") as results:
+        stored = [r for r in results.rows(campaign.task.digest, trial + 1) if r.trial == trial]
+    if stored and stored[0] != row:
+        raise StudyError(f"{campaign.name} trial {trial}: the stored row differs: {stored[0]}")
+    lines.append("stored row: equal" if stored else "stored row: none yet")
+    return "\n".join(lines)

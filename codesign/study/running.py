@@ -1,0 +1,160 @@
+"""A study, run: built, checked, struck, concluded. Running again is resuming.
+
+Stages, each stored before the next begins: training (cached by content), golden runs, campaigns
+trial by trial, findings.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from codesign.engine import dense
+from codesign.engine.observables import predictions
+from codesign.looks import narrow_enough, planned_looks
+from codesign.study.building import Built, build, scenario_of
+from codesign.study.campaign import Campaign, make_worker
+from codesign.study.conclude import Concluded
+from codesign.study.findings import Findings
+from codesign.study.loading import LoadedStudy
+from codesign.study.plan import plan
+from codesign.study.progress import Progress
+from codesign.study.results import Results
+from codesign.study.rows import TrialRow
+from codesign.study.schedule import Job
+from codesign.study.summary import summarise
+from codesign.study.trials import run_trials
+
+__all__ = ["campaigns_of", "output_folder", "run_study"]
+
+FIRST_LOOK = 20  # an interval of fewer trials says little about what was not seen
+CHUNK = 10
+
+Say = Callable[[str], None]
+
+
+def run_study(study: LoadedStudy, command: str, say: Say, quiet: bool = False) -> Findings:
+    """Run what is missing of a study and tell everything it has found.
+
+    Args:
+        study: As loaded.
+        command: That was typed, for the page.
+        say: Gets one line a stage.
+        quiet: No progress bars.
+
+    Raises:
+        CodesignError: What a user can mend, before anything long has begun where possible.
+    """
+    started = time.monotonic()
+    folder = output_folder(study)
+    built = build(study, folder, say)
+    campaigns = campaigns_of(built)
+    golden = golden_accuracies(built)
+    for name, accuracy in golden.items():
+        say(f"golden    {name}: {accuracy:.1%}")
+    with Results(folder / "results.sqlite") as results:
+        concluded = _run(results, built, campaigns, golden, say, quiet)
+        seconds = time.monotonic() - started
+        return summarise(built, concluded, golden, command, seconds)
+
+
+def output_folder(study: LoadedStudy) -> Path:
+    """Where a study's results go."""
+    return study.spec.outputs.folder or Path("out") / study.name
+
+
+def campaigns_of(built: Built) -> tuple[Campaign, ...]:
+    """Every planned campaign, with its design and scenario made."""
+    spec = built.study.spec
+    coded = {variant.name: built.coded(variant.name) for variant in built.variants}
+    return tuple(
+        Campaign(
+            name=planned.name,
+            design=built.designs[planned.variant.name],
+            scenario=scenario_of(built.study, planned),
+            samples=coded[planned.variant.name],
+            seed=spec.seed,
+            labels={
+                "design": planned.variant.name,
+                "base": planned.variant.base,
+                "mitigation": planned.variant.mitigation,
+                "scenario": planned.scenario,
+                "rate": planned.rate,
+            },
+        )
+        for planned in plan(spec)
+    )
+
+
+def golden_accuracies(built: Built) -> dict[str, float]:
+    """Accuracy of every design without faults, its guards in place."""
+    found = {}
+    for name, design in built.designs.items():
+        samples = built.coded(name)
+        outputs = dense.golden(design.program, samples).outputs
+        found[name] = float((predictions(outputs) == samples.labels).mean())
+    return found
+
+
+def _run(
+    results: Results,
+    built: Built,
+    campaigns: Sequence[Campaign],
+    golden: dict[str, float],
+    say: Say,
+    quiet: bool,
+) -> tuple[Concluded, ...]:
+    """Run the missing trials of every campaign and read all of them back."""
+    effort = built.study.spec.effort
+    looks: tuple[int, ...] = ()
+    planned = plan(built.study.spec)
+    targets = {c.task.digest: p.trials for c, p in zip(campaigns, planned, strict=True)}
+    jobs = []
+    for campaign in campaigns:
+        trials = targets[campaign.task.digest]
+        if effort.half_width is not None and trials > FIRST_LOOK:
+            looks = planned_looks(FIRST_LOOK, trials)
+        jobs.append(Job(campaign.task, trials, looks))
+    workers = effort.workers or os.cpu_count() or 1
+    left = sum(len(results.missing(results.add_task(job.task), job.trials)) for job in jobs)
+    say(f"campaigns {len(jobs)}, {left} of {sum(job.trials for job in jobs)} trials to run")
+    progress = Progress("trials", quiet=quiet)
+    ended = run_trials(
+        results,
+        jobs,
+        partial(make_worker, tuple(campaigns)),
+        workers=min(workers, max(1, left // CHUNK)),
+        chunk=CHUNK,
+        stop=_stop_rule(effort.half_width),
+        progress=progress,
+    )
+    counted = {outcome.task: outcome.trials for outcome in ended}
+    return tuple(
+        Concluded(
+            campaign=campaign,
+            rows=tuple(results.rows(job.task.digest, counted[job.task.digest])),
+            golden_accuracy=golden[str(campaign.labels["design"])],
+            target=job.trials,
+            looks=job.looks,
+            baseline=str(campaign.labels["base"]),
+        )
+        for campaign, job in zip(campaigns, jobs, strict=True)
+    )
+
+
+def _stop_rule(half_width: float | None) -> Callable[[str, list[TrialRow]], bool] | None:
+    """Stop at a planned look when the interval of the accuracy is narrow."""
+    if half_width is None:
+        return None
+
+    def stop(task: str, rows: list[TrialRow]) -> bool:
+        accuracy = np.array([row.correct / row.samples for row in rows])
+        looks = planned_looks(FIRST_LOOK, max(FIRST_LOOK, len(rows)))
+        return narrow_enough(accuracy, half_width, looks)
+
+    return stop
