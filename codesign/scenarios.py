@@ -64,6 +64,9 @@ class RandomFaults:
         upset_bits: Adjacent bits of a word that one strike takes with it, towards the most
         significant
             and not past it: one event.
+        anew: Of a design that executes each inference several times: each execution loads its state
+            again and is struck anew (true), or nothing is loaded again and one strike is there in
+            all of them (false), where voting cannot help.
     """
 
     components: tuple[str, ...]
@@ -71,6 +74,7 @@ class RandomFaults:
     rate: float = 0.0
     exposure: Exposure = "start"
     upset_bits: int = 1
+    anew: bool = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rate <= 1.0:
@@ -91,7 +95,7 @@ class RandomFaults:
     ) -> NDArray[np.void]:
         """Faults of one target in one trial, all executions and exposures."""
         transient = self.model == "flip"
-        executions = design.program.executions if transient else 1
+        executions = design.program.executions if transient and self.anew else 1
         cycles: tuple[int, ...] = (0,)
         if transient and self.exposure == "stored":
             cycles = design.mapping.exposures(target.unit.name, target.name)

@@ -113,6 +113,13 @@ def test_transients_strike_each_execution_anew_and_permanent_faults_all_alike():
     assert set(stuck.table["execution"].tolist()) == {-1}
 
 
+def test_one_strike_for_all_executions_is_said_for_all_of_them():
+    guarded = design(Recompute(3))
+    drawn = replace(WEIGHTS, anew=False).draw(guarded, [0], 7, 1)
+    assert set(drawn.table["execution"].tolist()) == {-1}
+    assert sites(drawn, 0) == sites(WEIGHTS.draw(design(), [0], 7, 1), 0)
+
+
 def test_stuck_bits_are_stuck_at_either_level_about_equally_often():
     drawn = replace(WEIGHTS, model="stuck", rate=0.5).draw(design(), range(20), 1, 1)
     share = (drawn.table["model"] == 1).mean()
