@@ -120,7 +120,7 @@ def _point(design: DesignFinding, rate: float) -> Point:
         gained = accuracy - _accuracy(design.network, "none", rate)
         gain = interval(gained, 0.6 * half)
     sdc = min(0.95, 1.05 * lost + 0.002)
-    tolerated = min(0.25, (1 - sdc) * rate * 40)
+    tolerated = (1 - sdc) * min(0.8, rate * 20)
     detected = 0.1 * sdc if design.mitigation in ("ecc", "re_execution") else 0.0
     corrected = 0.4 * (1 - sdc - tolerated) if design.mitigation == "ecc" else 0.0
     shares = {

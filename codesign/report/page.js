@@ -28,7 +28,7 @@ page.count = (value) => Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g,
 // Arrays come as base64 of little-endian numbers.
 page.numbers = (packed) => {
   const bytes = Uint8Array.from(atob(packed.data), (c) => c.charCodeAt(0));
-  return packed.type === "i4" ? new Int32Array(bytes.buffer) : new Float64Array(bytes.buffer);
+  return new { u1: Uint8Array, i4: Int32Array, f8: Float64Array }[packed.type](bytes.buffer);
 };
 
 // Canvases are drawn at the screen's resolution, and again when size or theme change.

@@ -10,19 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from codesign.errors import StoreError
+from codesign.report.beside import beside_section
 from codesign.report.colours import CIVIDIS
 from codesign.report.curves import curve_section
-from codesign.report.figures import Section
+from codesign.report.endings import ending_section
+from codesign.report.figures import Section, html_table
 from codesign.report.finding_tables import derived_tables, tables_of
+from codesign.report.front import front_section
+from codesign.report.helps import help_section
+from codesign.report.hurts import hurt_section
 from codesign.report.json_files import from_plain, json_text, plain, read_json
+from codesign.report.numbers import count, duration
+from codesign.report.seen import seen_section
 from codesign.report.sentence import finding_sentence, key_figures, studied
 from codesign.report.tables import write_tables
+from codesign.report.who import chip_section
 from codesign.study.findings import Findings
 
 __all__ = ["load_findings", "render", "write_report"]
 
 FORMAT = "codesign results 1"
-SCRIPTS = ("page.js",)
+SCRIPTS = ("page.js", "chip.js", "gantt.js", "seen.js")
 
 
 def write_report(findings: Findings, folder: Path) -> Path:
@@ -81,8 +89,7 @@ def render(template: str, data: dict[str, Any], scripts: Sequence[str], **contex
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    sources = environment.loader
-    assert sources is not None
+    environment.filters["firm"] = _firm
     script = "\n".join(_source(name) for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
@@ -95,10 +102,12 @@ def render(template: str, data: dict[str, Any], scripts: Sequence[str], **contex
 
 
 def _page(findings: Findings) -> str:
-    sections = _sections(findings)
+    chips, chip_data = chip_section(findings)
+    seen, seen_data = seen_section(findings)
+    sections = [chips, *_sections(findings), seen, front_section(findings)]
     return render(
         "page.html.j2",
-        {},
+        {"chips": chip_data, "seen": seen_data},
         SCRIPTS,
         title=findings.title,
         sentence=finding_sentence(findings),
@@ -107,11 +116,41 @@ def _page(findings: Findings) -> str:
         note=findings.note,
         failed=findings.failed,
         sections=[section for section in sections if section.figures],
+        again=_again(findings, sections),
     )
 
 
 def _sections(findings: Findings) -> Iterable[Section]:
-    return (curve_section(findings),)
+    return (
+        curve_section(findings),
+        hurt_section(findings),
+        help_section(findings),
+        ending_section(findings),
+        beside_section(findings),
+    )
+
+
+def _again(findings: Findings, sections: Sequence[Section]) -> dict[str, Any]:
+    """What it takes to do it again, and what is not shown."""
+    cost = [f"{duration(findings.seconds)}", f"{count(findings.peak_memory_mb)} MB at most"]
+    facts = [(name, findings.versions[name]) for name in sorted(findings.versions)]
+    facts += [("seed", str(findings.seed)), ("time and memory", ", ".join(cost))]
+    absent = [f"{s.heading}: {s.absent}." for s in sections if not s.figures]
+    digests = [[design.name, design.digest] for design in findings.designs]
+    return {
+        "command": findings.command,
+        "study": findings.study,
+        "facts": facts,
+        "digests": html_table(("design", "digest"), digests),
+        "tables": [table.name for table in tables_of(findings) if table.rows],
+        "absent": [*findings.absent, *absent],
+    }
+
+
+def _firm(told: str) -> str:
+    """Numbers stay with their ± and units: no line is broken between them."""
+    space = "\N{NO-BREAK SPACE}"
+    return told.replace(" ± ", f"{space}±{space}").replace(" %", f"{space}%")
 
 
 def _escaped(data: dict[str, Any]) -> str:

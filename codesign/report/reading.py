@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from codesign.intervals import Interval
+from codesign.intervals import Interval, proportion_interval
 from codesign.mapping import Cost
 from codesign.study.findings import DesignFinding, Findings, NetworkFinding, Point
 
@@ -15,6 +15,7 @@ __all__ = [
     "apart_from_zero",
     "area_of",
     "bases",
+    "binomial",
     "design_of",
     "family",
     "gain_of",
@@ -118,6 +119,11 @@ def rated_scenarios(findings: Findings) -> list[str]:
         if point.rate:
             rates.setdefault(point.scenario, set()).add(point.rate)
     return [scenario for scenario, values in rates.items() if len(values) > 1]
+
+
+def binomial(accuracy: float, samples: int) -> Interval:
+    """Interval of an accuracy without faults, by the test samples it was measured on (Wilson)."""
+    return proportion_interval(round(accuracy * samples), samples)
 
 
 def gain_of(point: Point) -> Interval | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codesign.intervals import Interval, proportion_interval
+from codesign.intervals import Interval
 from codesign.report.numbers import between, change, count, points, rate, share
 from codesign.report.reading import (
     Headline,
     Price,
     apart_from_zero,
     bases,
+    binomial,
     design_of,
     gain_of,
     headline,
@@ -203,7 +204,7 @@ def _turned(interval: Interval) -> Interval:
 
 def _without_trials(findings: Findings) -> str:
     golden = ", ".join(
-        f"{d.network} on {d.accelerator} {points(_binomial(d.golden_accuracy, _samples(findings)))}"
+        f"{d.network} on {d.accelerator} {points(binomial(d.golden_accuracy, _samples(findings)))}"
         for d in bases(findings)
     )
     told = f" Golden accuracy: {golden} %." if golden else ""
@@ -224,14 +225,10 @@ def _samples(findings: Findings) -> int:
     )
 
 
-def _binomial(accuracy: float, samples: int) -> Interval:
-    return proportion_interval(round(accuracy * samples), samples)
-
-
 def _golden(design: DesignFinding, findings: Findings) -> KeyFigure:
     struck = [p.samples for p in findings.points if p.design == design.name]
     samples = struck[0] if struck else _samples(findings)
-    interval = _binomial(design.golden_accuracy, samples)
+    interval = binomial(design.golden_accuracy, samples)
     more = f"{between(interval)} % in truth, by {count(samples)} test samples ({interval.method})"
     told = points(interval)
     return KeyFigure(

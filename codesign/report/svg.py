@@ -24,13 +24,16 @@ __all__ = [
     "nice_ticks",
     "rect",
     "spread",
+    "still",
     "text",
     "text_width",
     "tip",
     "whisker",
 ]
 
-CHARACTER = 0.56  # of the font size: mean width of a character of system fonts, on the safe side
+# Widths of characters by font size, those of Liberation Sans and Segoe UI, on the safe side.
+NARROW, WIDE = "iljtfrI.,:;!|'()[] ·", "mwMWG%@—"
+NARROW_WIDTH, WIDE_WIDTH, CAPITAL_WIDTH, OTHER_WIDTH = 0.33, 0.87, 0.68, 0.565
 MARKS = 7
 
 Place = tuple[float, float]
@@ -91,7 +94,7 @@ def figure(width: float, height: float, parts: Iterable[str], title: str) -> str
 
 def text_width(what: str, size: float = 12.0) -> float:
     """Pixels that a text may need."""
-    return CHARACTER * size * len(what)
+    return size * sum(map(_character, what))
 
 
 def text(x: float, y: float, what: str, anchor: str = "start", kind: str = "tick") -> str:
@@ -105,6 +108,11 @@ def tip(told: str, parts: str, kind: str = "") -> str:
     """Elements that tell something when the pointer or the keyboard comes to them."""
     title = escape(told, quote=False)
     return f'<g class="t {kind}" tabindex="0"><title>{title}</title>{parts}</g>'
+
+
+def still(told: str, parts: str) -> str:
+    """The same for cells of a large grid, which the keyboard does not stop at one by one."""
+    return f'<g class="t"><title>{escape(told, quote=False)}</title>{parts}</g>'
 
 
 def line(places: Sequence[Place], colour: str, kind: str = "line") -> str:
@@ -245,6 +253,14 @@ def label_column(
         kind = "name" if shape >= 0 else "tick"
         parts.append(text(x + (28 if shape >= 0 else 15), place + 4, name, "start", kind))
     return "".join(parts)
+
+
+def _character(one: str) -> float:
+    if one in NARROW:
+        return NARROW_WIDTH
+    if one in WIDE:
+        return WIDE_WIDTH
+    return CAPITAL_WIDTH if one.isupper() else OTHER_WIDTH
 
 
 def _axis_x(panel: Panel, ticks: Sequence[Place | tuple[float, str]], name: str) -> str:
