@@ -35,7 +35,7 @@ class Component:
         name: Within the unit, for example ``weight_register``.
         bits: Width of a word.
         role: What it holds or does. ``operation`` is logic that can be skipped or stuck, not
-        storage.
+            storage.
         words: Words of each instance.
         reload: When its content is written anew, which ends a flipped bit.
         signed: Whether a word is two's complement.

@@ -1,37 +1,26 @@
-"""Effects: what broken hardware does to tensors. The narrow waist between mappings and engines.
+"""Effects: what broken hardware does to tensors; the narrow waist between mappings and engines.
 
 Many trials in one table of columns. A row says: in this *trial*, at this *place* of this *layer*,
-for
-these elements or terms (a box with strides), during these inferences and steps, the value that
-stands
-there is *corrupted* so. `codesign.program` shows where each place lies on a value's way.
+for these elements or terms (a box with strides), during these inferences and steps, the value that
+stands there is *corrupted* so. `codesign.program` shows where each place lies on a value's way.
 
-============ ==========================
-==================================================================
-kind         at                         box
-============ ==========================
-==================================================================
-operand      weight, input              terms (m, k, n): the operand as read for these terms
-term         product                    terms (m, k, n): the product
-accumulator  load, every, after, out,   outputs (m, n); ``segment`` (-1: every segment); ``after``:
-             total                      the number of the segment's terms already summed, from 1
-activation   stored                     outputs (m, n) of any layer, as read by ``reader`` (-1: all)
-parameter    bias, threshold            outputs (m, n) that read it: chips where channels share one
-                                        word take all m, chips with a word a neuron take one
-state        cell, read, write          neurons (m, n): membrane. A cell flip acts once, at the
-first step
-                                        of its window; a stuck cell when a step begins and when it
-                                        ends;
-                                        read: when a step begins; write: when a step ends
-operation    integrate, leak, reset,    neurons (m, n); corruption ``skip`` (the operation is not
-done; a
-             fire                       skipped fire gives f = 0) or ``always`` (fire: f = 1; reset:
-             done
-                                        at every step)
-spike        line                       neurons (m, n): the output spike after the guards of the
-neuron
-============ ==========================
-==================================================================
+============ ======================= ==============================================================
+kind         at                      box, and what happens
+============ ======================= ==============================================================
+operand      weight, input           terms (m, k, n): the operand as read for these terms
+term         product                 terms (m, k, n): the product
+accumulator  load, every, after,     outputs (m, n); ``segment`` (-1: every segment); ``after``: the
+             out, total              number of the segment's terms already summed, from 1
+activation   stored                  outputs (m, n) of any layer, as read by ``reader`` (-1: all)
+parameter    bias, threshold         outputs (m, n) that read it: chips where channels share one
+                                     word take all m, chips with a word a neuron take one
+state        cell, read, write       neurons (m, n): membrane. A cell flip acts once, at the first
+                                     step of its window; a stuck cell when a step begins and when it
+                                     ends; read: when a step begins; write: when a step ends
+operation    integrate, leak,        neurons (m, n): ``skip`` (not done; a skipped fire gives f = 0)
+             reset, fire             or ``always`` (fire: f = 1; reset: done at every step)
+spike        line                    neurons (m, n): the output after the guards of the neuron
+============ ======================= ==============================================================
 
 Corruption of a value v in a place of ``bits`` bits (``signed``: two's complement)::
 
@@ -42,12 +31,9 @@ Corruption of a value v in a place of ``bits`` bits (``signed``: two's complemen
     scale    v * value
 
 ``encode`` takes the low ``bits`` bits; a place that is wider than the value holds its sign
-extension.
-Several effects in one value act in the order of ``rank``; at equal rank a stuck bit acts last (it
-wins).
-``samples`` and ``steps`` are half-open ranges; sample i is inference i; -1 as stop means "to the
-end".
-``execution`` is the execution struck under re-execution, -1 for all.
+extension. Several effects in one value act in the order of ``rank``; at equal rank a stuck bit acts
+last (it wins). ``samples`` and ``steps`` are half-open ranges; sample i is inference i; -1 as stop
+means "to the end". ``execution`` is the execution struck under re-execution, -1 for all.
 """
 
 from __future__ import annotations

@@ -26,11 +26,10 @@ class FaultModel(IntEnum):
     """What is wrong at a site.
 
     ``flip`` inverts a stored bit once, at the beginning of the window; the bit stays wrong until
-    the
-    component is written again. ``stuck0`` and ``stuck1`` hold it during the whole window. ``skip``
-    and
-    ``always`` break a component of role ``operation``: it is never, or always, done in the window.
-    ``dead`` makes the whole instance give zeros; its component is ``*``, word and bit are 0.
+    the component is written again. ``stuck0`` and ``stuck1`` hold it during the whole window.
+    ``skip`` and ``always`` break a component of role ``operation``: it is never, or always, done in
+    the window. ``dead`` makes the whole instance give zeros; its component is ``*``, word and bit
+    are 0.
     """
 
     flip = 0

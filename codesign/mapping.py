@@ -44,8 +44,7 @@ class Placement:
         rows: Physical rows in the order in which they are filled, or () for all in order.
         columns: Physical columns in the order in which they are filled, or () for all in order.
         forbidden: Instances (of arrays: (row, column); of cores: (core,) or (core, column)) that
-        are
-            not used; an array then leaves out the whole column, a core the column or itself.
+            are not used; an array then leaves out the whole column, a core the column or itself.
     """
 
     rows: tuple[int, ...] = ()
@@ -158,8 +157,7 @@ class Footprint:
         effects: Of all trials.
         faults: ``[trials]`` int64 faults of each trial.
         idle: ``[trials]`` int64 of these, faults that meet nothing in their window (an unused unit,
-        a
-            dead interval): masked by proof.
+            a dead interval): masked by proof.
     """
 
     effects: Effects
@@ -191,8 +189,7 @@ class Mapping(Protocol):
         """Cycles of one inference from which on each value stored in a component stands there.
 
         One entry for each content that an instance holds in turn (each fold or pass); (0,) for what
-        is
-        written once before the first inference. A scenario that strikes *stored values* draws
+        is written once before the first inference. A scenario that strikes *stored values* draws
         sites × exposures; one that strikes *hardware* draws sites.
 
         Raises:

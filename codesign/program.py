@@ -1,8 +1,7 @@
 """Program: what a chip computes, exactly. A network, the chip's arithmetic for it, and the guards.
 
 For each step, for each layer in the network's order; for a multiply-accumulate layer and each
-output
-element (m, n), with ``terms`` the layer's k in the order of `MacArithmetic.order`::
+output element (m, n), with ``terms`` the layer's k in the order of `MacArithmetic.order`::
 
     total = bias[n] if bias_in == "outer" else 0
     for s, (start, stop) in enumerate(segments):
@@ -20,11 +19,9 @@ element (m, n), with ``terms`` the layer's k in the order of `MacArithmetic.orde
 
 The right column names the places where an effect can act (see `codesign.effects`): it acts on the
 value on its line. A zero of the padding is an ordinary operand 0. A segment is what one pass over
-the
-array sums; an empty right column everywhere gives the golden run.
+the array sums; an empty right column everywhere gives the golden run.
 
-Spiking layers: `codesign.network.Lif` has the equation; the chip's membrane format replaces the
-layer's.
+Spiking layers: `codesign.network.Lif` has the equation; the chip's membrane format replaces its.
 """
 
 from __future__ import annotations

@@ -89,6 +89,17 @@ class Splits:
     test: Samples
     full_scale: float = 255.0
 
+    def split(self, name: str) -> Samples:
+        """``train``, ``calibration``, ``validation`` or ``test``.
+
+        Raises:
+            DataError: Another name.
+        """
+        parts = {p.split: p for p in (self.train, self.calibration, self.validation, self.test)}
+        if name not in parts:
+            raise DataError(f"no split {name!r}; there are {', '.join(parts)}")
+        return parts[name]
+
     @property
     def classes(self) -> int:
         """Number of classes, from the largest label of all parts."""
@@ -138,12 +149,11 @@ class InputCoding:
     ``real = (raw / full_scale - mean) / std``, per channel where three numbers are given; then
 
     - ``direct``: code = nearest code of ``real`` on ``scale`` in ``format``; an SNN sees it at
-    every step;
+      every step;
     - ``rate``: a spike at each step with probability ``clip(raw / full_scale, 0, 1)``, drawn from
-    (seed, sample's
-      position, step) so that a sample's spikes do not depend on the others;
-    - ``latency``: one spike at step ``round((1 - raw / full_scale) · (steps - 1))``, none for raw =
-    0.
+      (seed, sample's position, step) so that a sample's spikes do not depend on the others;
+    - ``latency``: one spike at step ``round((1 - raw / full_scale) · (steps - 1))``; raw = 0 has
+      none.
 
     Attributes:
         kind: ``direct``, ``rate`` or ``latency``.

@@ -56,14 +56,11 @@ class RandomFaults:
             ``skip``, ``always``, or ``broken`` (skip; a fire operation half of each).
         rate: Probability per site, in [0, 1]. A site is a bit, an operation or an instance.
         exposure: When a ``flip`` strikes. ``start``: once before the first inference; it stays
-        until
-            the component is written again. ``stored``: once each value that is stored there during
-            the
-            first inference, just after it was loaded. ``inference``: in every inference anew, at a
-            uniform cycle. Other models are permanent and ignore it.
+            until the component is written again. ``stored``: once each value that is stored there
+            during the first inference, just after it was loaded. ``inference``: in every inference
+            anew, at a uniform cycle. Other models are permanent and ignore it.
         upset_bits: Adjacent bits of a word that one strike takes with it, towards the most
-        significant
-            and not past it: one event.
+            significant and not past it: one event.
         anew: Of a design that executes each inference several times: each execution loads its state
             again and is struck anew (true), or nothing is loaded again and one strike is there in
             all of them (false), where voting cannot help.

@@ -20,8 +20,8 @@ class Observables:
         detected: ``[trials, samples]`` bool, some guard detected what it could not correct.
         hang: ``[trials, samples]`` bool; then the outputs are zeros.
         watched: For each layer asked for, ``[trials, samples, steps, *shape]`` int64: what it gave
-        to its
-            readers; under ``"<name>.membrane"`` of a spiking layer, its membrane when a step ends.
+            to its readers; under ``"<name>.membrane"`` of a spiking layer, its membrane when a step
+            ends.
     """
 
     outputs: NDArray[np.int64]

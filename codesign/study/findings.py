@@ -91,8 +91,7 @@ class DesignFinding:
         assignments: Who is where, when.
         overflows: Golden wraps and saturations by layer (layers without any left out).
         crossing: For guards with bounds: share of single-bit flips of the guarded values that leave
-        the
-            bound, 0 to 1; None where no guard has a bound.
+            the bound, 0 to 1; None where no guard has a bound.
         guards: One line for each guard.
         digest: Of the design.
     """
@@ -127,13 +126,12 @@ class Point:
         accuracy: Faulty accuracy over trials.
         loss: Golden minus faulty accuracy.
         gain: Paired difference of accuracy to the base design under the same faults, or None for
-        the
-            base itself and where the geometry differs (unpaired; then ``unpaired_gain``).
+            the base itself and where the geometry differs (unpaired; then ``unpaired_gain``).
         unpaired_gain: See gain.
         shares: masked, tolerated, sdc, corrected, detected, hang: share of (trial, sample)s, adding
-        to 1.
+            to 1.
         drawn, idle, collapsed: Faults drawn; of these met nothing by proof; trials that shared a
-        simulation.
+            simulation.
         could_act, acted: Trials in which a fault could act, and in which an output changed.
         seconds: Spent.
     """
@@ -167,7 +165,7 @@ class Vulnerability:
         design, scenario: Names.
         group: ``layer``, ``bit``, ``layer·bit``, ``unit.component`` or ``instance``.
         key: Of the group, for example ``conv1`` or ``conv1·7`` or ``array.weight_register`` or
-        ``3,5``.
+            ``3,5``.
         loss: Over the trials whose fault falls in the group.
         trials: How many these are.
     """
@@ -191,8 +189,7 @@ class SeenTrial:
         fault: Text of the (first) fault and how many there are.
         layer: Watched layer.
         spiking: Whether ``golden`` and ``faulty`` are rasters ``[steps][neurons]`` of 0/1, else
-        feature
-            maps ``[channels][height][width]`` of codes.
+            feature maps ``[channels][height][width]`` of codes.
         golden, faulty: Nested lists.
         neuron: Index of the struck neuron whose membrane is shown, or None.
         membrane_golden, membrane_faulty: ``[steps]`` each, or empty.
@@ -227,10 +224,8 @@ class Front:
         objectives: Names, each with ``max`` or ``min``: ``{"faulty accuracy": "max", …}``.
         candidates: One dict each: number, parameters, objectives, state, on_front.
         verified: Front members and hand-made designs evaluated again on unseen test samples and
-        fault
-            seeds: dicts with name, kind (``found`` or ``hand-made``), parameters, and for each
-            objective an
-            `Interval` or a float.
+            fault seeds: dicts with name, kind (``found`` or ``hand-made``), parameters, and for
+            each objective an `Interval` or a float.
     """
 
     objectives: dict[str, str]
