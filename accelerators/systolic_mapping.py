@@ -1,0 +1,239 @@
+"""A network on a systolic array: how it computes, who is where, what faults touch and all costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from accelerators.systolic_cost import cost
+from accelerators.systolic_effects import EffectRows, overruled, struck
+from accelerators.systolic_hits import Strike
+from accelerators.systolic_lines import Lines, lines_of
+from accelerators.systolic_maps import feature_maps
+from accelerators.systolic_memories import Memories
+from accelerators.systolic_registers import Widths, strike_array
+from accelerators.systolic_schedule import Axis, LayerPlan, Schedule, plan
+from accelerators.systolic_store import Store
+from accelerators.systolic_weights import WeightPlan
+from codesign.accelerator import AcceleratorGraph
+from codesign.effects import Effects
+from codesign.errors import MappingError
+from codesign.faults import Faults
+from codesign.formats import NumberFormat
+from codesign.guards import Guard
+from codesign.mapping import Activity, Assignment, Cost, Footprint, Placement
+from codesign.network import Conv2d, Lif, Linear, NetworkGraph, is_mac
+from codesign.program import MacArithmetic, Program
+
+if TYPE_CHECKING:
+    from accelerators.systolic import Memory, Systolic
+
+__all__ = ["SystolicMapping"]
+
+
+@dataclass(frozen=True, eq=False)
+class SystolicMapping:
+    """A convolutional network on a systolic array.
+
+    Attributes:
+        sheet: The array's datasheet.
+        network: What is computed.
+        placement: Which rows and columns are used, in which order.
+    """
+
+    sheet: Systolic
+    network: NetworkGraph
+    placement: Placement
+
+    def __post_init__(self) -> None:
+        _refuse_spiking(self.sheet, self.network)
+        _refuse_wide_weights(self.sheet, self.network)
+        _ = self.schedule, self.widths, self.memories
+
+    @cached_property
+    def accelerator(self) -> AcceleratorGraph:
+        """The chip."""
+        return self.sheet.build()
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """Which fold runs when."""
+        rows = lines_of(self.placement.rows, self.sheet.rows, "rows")
+        return plan(self.network, self.sheet.dataflow, rows, self._columns())
+
+    @cached_property
+    def memories(self) -> Memories:
+        """What stands in the memories."""
+        sheet = self.sheet
+        activation = _store("activation_sram", sheet.activation_sram, sheet.input_bits)
+        return Memories(
+            self.network,
+            self.schedule,
+            WeightPlan(
+                self.schedule,
+                _store("weight_sram", sheet.weight_sram, sheet.weight_bits),
+                _store("dram", sheet.dram, sheet.weight_bits),
+            ),
+            feature_maps(self.network, activation.width, activation.words, activation.per_word),
+            activation,
+            _store("psum_sram", sheet.psum_sram, sheet.accumulator_bits),
+        )
+
+    @cached_property
+    def widths(self) -> Widths:
+        """Widths and signs of what stands in the elements."""
+        signed = {stored.name: stored.signed for stored in self.memories.maps}
+        return Widths(
+            self.sheet.weight_bits,
+            self.sheet.input_bits,
+            self.sheet.psum_bits,
+            {layer.name: signed[layer.inputs[0].source] for layer in self.network if is_mac(layer)},
+        )
+
+    def program(self, guards: tuple[Guard, ...]) -> Program:
+        """What the array computes: each fold over terms sums them from the first row down.
+
+        The bias enters where the passes are added up.
+        """
+        inner = NumberFormat(self.sheet.psum_bits, overflow=self.sheet.psum_overflow)
+        outer = NumberFormat(self.sheet.accumulator_bits, overflow=self.sheet.accumulator_overflow)
+        arithmetic = {}
+        for layer in self.schedule.layers:
+            if layer.segments == 1 and self.schedule.roles[0] != "k":
+                arithmetic[layer.name] = MacArithmetic(inner, outer, (layer.k,))
+                continue
+            tiles = np.arange(layer.rows.tiles)
+            used = layer.rows.used(tiles)
+            terms = [
+                tile * layer.rows.width + self.schedule.rows.in_order(int(count))
+                for tile, count in zip(tiles, used, strict=True)
+            ]
+            order = np.concatenate(terms)
+            natural = bool((order == np.arange(layer.k)).all())
+            splits = tuple(np.cumsum(used).tolist())
+            arithmetic[layer.name] = MacArithmetic(inner, outer, splits, None if natural else order)
+        return Program(self.network, arithmetic, guards=guards)
+
+    def footprint(self, faults: Faults, inferences: int) -> Footprint:
+        """What faults touch; see the modules of registers and memories for the rules."""
+        faults.check(self.accelerator)
+        rows = EffectRows(faults.table, self.schedule.cycles)
+        parts = self.accelerator.components()
+        units = self.accelerator.units
+        memories = {i: -1 - units.index(u) for i, (u, c) in enumerate(parts) if c.name == "words"}
+        counts = ~overruled(faults.table, self.schedule.cycles, memories)
+        for part in np.unique(faults.table["part"]):
+            which = np.flatnonzero((faults.table["part"] == part) & counts)
+            found = struck(faults.table, which, self.schedule.cycles, inferences)
+            unit = parts[part][0] if part >= 0 else self.accelerator.units[-1 - part]
+            component = parts[part][1].name if part >= 0 else "*"
+            if unit.name == "array":
+                strike = Strike(self.schedule, found, inferences)
+                strike_array(component, strike, self.widths, rows)
+            elif component == "*":
+                self.memories.strike_dead(unit.name, found, inferences, rows)
+            else:
+                self.memories.strike(unit.name, found, inferences, rows)
+        count = np.bincount(faults.table["trial"], minlength=faults.trials)
+        idle = np.bincount(faults.table["trial"][~rows.hits], minlength=faults.trials)
+        return Footprint(Effects(rows.table(), faults.trials), count, idle)
+
+    def exposures(self, unit: str, component: str) -> tuple[int, ...]:
+        """Cycles from which on each content of a component stands there.
+
+        Memories: when something is written to them. A resting operand: when a fold's tile is in
+        place. Everything else changes every cycle.
+        """
+        self.accelerator.unit(unit).component(component)
+        if unit != "array":
+            return self.memories.exposures(unit)
+        if component == f"{self.schedule.held}_register":
+            return tuple((self.schedule.starts + self.sheet.rows - 1).tolist())
+        return tuple(range(self.schedule.cycles))
+
+    def assignments(self) -> tuple[Assignment, ...]:
+        """One for each fold."""
+        return tuple(found for layer in self.schedule.layers for found in self._folds(layer))
+
+    def cost(self, activity: Activity, guards: tuple[Guard, ...]) -> Cost:
+        """What one inference costs; no datapath here depends on the data, so on no activity."""
+        return cost(self.sheet, self.memories, guards)
+
+    def _folds(self, layer: LayerPlan) -> Iterator[Assignment]:
+        """The folds of a layer, in order."""
+        channels = layer.n // layer.groups
+        sizes: dict[Axis, int] = {"m": layer.m, "k": layer.k, "n": channels}
+        for fold in range(layer.folds):
+            group, col_tile, row_tile = (int(i) for i in layer.tiles(np.array(fold)))
+            boxes: dict[str, tuple[int, int, int]] = {}
+            instances = []
+            for axis, tiling, lines, tile in (
+                (self.schedule.roles[0], layer.rows, self.schedule.rows, row_tile),
+                (self.schedule.roles[1], layer.cols, self.schedule.cols, col_tile),
+            ):
+                used = int(tiling.used(np.array(tile)))
+                boxes[axis] = (tile * tiling.width, tile * tiling.width + used, 1)
+                seats = lines.physical[:used]
+                instances.append((min(seats), max(seats) + 1))
+            boxes[self.schedule.roles[2]] = (0, sizes[self.schedule.roles[2]], 1)
+            start, stop, step = boxes["n"]
+            boxes["n"] = (group * channels + start, group * channels + stop, step)
+            first = layer.first_cycle + fold * layer.fold_cycles
+            yield Assignment(
+                layer.name,
+                "array",
+                tuple(instances),
+                m=boxes["m"],
+                k=boxes["k"],
+                n=boxes["n"],
+                first_cycle=first,
+                last_cycle=first + layer.fold_cycles,
+                number=fold,
+            )
+
+    def _columns(self) -> Lines:
+        order = lines_of(self.placement.columns, self.sheet.cols, "columns").physical
+        shape = (self.sheet.rows, self.sheet.cols)
+        for at in self.placement.forbidden:
+            if len(at) != 2 or not all(0 <= i < n for i, n in zip(at, shape, strict=True)):
+                raise MappingError(f"placement.forbidden names {at}; the array has shape {shape}")
+        left_out = {at[1] for at in self.placement.forbidden}
+        kept = tuple(c for c in order if c not in left_out)
+        if not kept:
+            raise MappingError(
+                f"{self.sheet.name}: no column is left; "
+                f"forbidden elements stand in {sorted(left_out)}"
+            )
+        return Lines(kept, self.sheet.cols)
+
+
+def _store(unit: str, memory: Memory, width: int) -> Store:
+    return Store(unit, memory.words, memory.word_bits // width, width)
+
+
+def _refuse_spiking(sheet: Systolic, network: NetworkGraph) -> None:
+    for layer in network:
+        delayed = any(edge.delay_steps for edge in layer.inputs)
+        if isinstance(layer, Lif) or delayed or network.steps > 1:
+            raise MappingError(
+                f"{sheet.name}: {network.name} is a spiking network ({layer.name}, "
+                f"{network.steps} steps); systolic arrays here run networks of one step"
+            )
+    if not any(is_mac(layer) for layer in network):
+        raise MappingError(f"{sheet.name}: {network.name} has no layer with weights to run")
+
+
+def _refuse_wide_weights(sheet: Systolic, network: NetworkGraph) -> None:
+    held = NumberFormat(sheet.weight_bits)
+    for layer in network:
+        if isinstance(layer, Conv2d | Linear):
+            form = layer.weight_format
+            if not held.holds([form.low, form.high]):
+                raise MappingError(
+                    f"{sheet.name}: weights of {layer.name} are {form.low}..{form.high}; its "
+                    f"weight_register holds {held.low}..{held.high}"
+                )
