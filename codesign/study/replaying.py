@@ -15,6 +15,8 @@ from codesign.study.running import campaigns_of, output_folder
 
 __all__ = ["replay"]
 
+SHOWN = 8  # faults of the trial that are listed
+
 
 def replay(study: LoadedStudy, task: str, trial: int, say: Callable[[str], None]) -> str:
     """Draw and evaluate one trial and say whether the stored row is the same.
@@ -38,9 +40,10 @@ def replay(study: LoadedStudy, task: str, trial: int, say: Callable[[str], None]
     golden = dense.golden(campaign.design.program, campaign.samples)
     (row,) = evaluate_trials(campaign, golden, [trial])
     faults = campaign.scenario.draw(campaign.design, [trial], campaign.seed, len(campaign.samples))
-    listed = [str(faults.fault(i, campaign.design.accelerator)) for i in range(min(8, len(faults)))]
+    chip = campaign.design.accelerator
+    listed = [faults.fault(i, chip) for i in range(min(SHOWN, len(faults)))]
     lines = [f"{name}: {value}" for name, value in asdict(row).items()]
-    lines += [f"fault: {text}" for text in listed]
+    lines += [f"fault: {fault.site} {fault.model.name}" for fault in listed]
     with Results(folder / "results.sqlite") as results:
         stored = [r for r in results.rows(campaign.task.digest, trial + 1) if r.trial == trial]
     if stored and stored[0] != row:
