@@ -27,9 +27,10 @@ With t counted from the fold's first cycle, r and c the *physical* row and colum
   ``weight_register[r, c]`` holds the weight of row ``H - 1 - t + r``: its own at t = H - 1; what
   would be a row beyond H - 1 is left over from the fold before. From then on they rest.
 - Streaming: ``input_register[r, c]`` holds x[m, r] at ``t = H - 1 + m + r + c``; it enters at
-  column 0 and moves right a column each cycle. In that cycle ``product`` is weight · input and ``mac_out``
-  the sum from above plus the product. ``psum_register[r, c]`` takes mac_out and holds it one cycle
-  later, at ``t = H + m + r + c``, when the row below adds to it. Above row 0 stands zero.
+  column 0 and moves right a column each cycle. In that cycle ``product`` is weight · input, and
+  ``mac_out`` the sum from above plus the product. ``psum_register[r, c]`` takes mac_out and holds
+  it one cycle later, at ``t = H + m + r + c``, when the row below adds to it. Above row 0 stands
+  zero.
 - The sum of column c leaves psum_register[H - 1, c] at ``t = 2H - 1 + m + c`` and is added in
   psum_sram to those of the K tiles before (the first one to the bias).
 - A row that holds no term of the tile is disabled: its products are gated off, and sums pass it
