@@ -15,7 +15,7 @@ from codesign.errors import LoweringError
 from codesign.learning.tracing import reset_neurons
 from codesign.samples import InputCoding, Samples
 
-__all__ = ["Batch", "batches", "coded", "outputs_of", "shuffled"]
+__all__ = ["Batch", "batch_count", "batches", "coded", "outputs_of", "shuffled"]
 
 EVALUATED = 250  # samples at once when nothing is learned
 
@@ -69,14 +69,12 @@ def shuffled(
     Args:
         samples: Raw.
         coding: Of the network.
-        size: Of a batch; the last may be smaller, but holds more than one sample.
+        size: Of a batch; the last may be smaller, but not a single sample.
         order: Draws the order. Spikes come from torch's own generator.
     """
     permutation = order.permutation(len(samples))
-    for start in range(0, len(samples), size):
-        picked = permutation[start : start + size]
-        if len(picked) == 1 and start:
-            return  # batch norm cannot learn from one sample
+    for number in range(batch_count(len(samples), size)):
+        picked = permutation[number * size : (number + 1) * size]
         part = _part(samples, picked)
         if coding.kind != "rate" or samples.timed:
             yield coded(part, coding)
@@ -87,6 +85,16 @@ def shuffled(
         drawn = torch.rand(coding.steps, *share.shape) < share
         spikes = drawn.float().transpose(0, 1)
         yield Batch(spikes, spikes, True, torch.from_numpy(part.labels.copy()))
+
+
+def batch_count(samples: int, size: int) -> int:
+    """Batches of an epoch; a single sample left over is left out, for batch norm cannot use it.
+
+    >>> batch_count(128, 64), batch_count(129, 64), batch_count(130, 64), batch_count(1, 64)
+    (2, 2, 3, 1)
+    """
+    whole, rest = divmod(samples, size)
+    return max(whole + (rest > 1), 1)
 
 
 def outputs_of(module: nn.Module, batch: Batch, steps: int | None) -> Tensor:

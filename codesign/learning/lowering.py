@@ -115,11 +115,16 @@ def _shape(reals: Tensor, timed: bool) -> tuple[int, ...]:
 def _folded(module: nn.Module, reals: Tensor, timed: bool, steps: int | None) -> Folded:
     """Record a module on inputs and fold the record."""
     over_time = reals.transpose(0, 1) if timed else reals
-    if steps is None:
-        return fold(record(module, [over_time]), timed=timed)
-    if timed and len(over_time) != steps:
+    if steps is not None and timed and len(over_time) != steps:
         raise LoweringError(f"the input has {len(over_time)} time steps, the module {steps}")
-    return fold(record(module, list(over_time) if timed else [reals] * steps), timed=timed)
+    given = [over_time] if steps is None else list(over_time) if timed else [reals] * steps
+    try:
+        recording = record(module, given)
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:
+        raise LoweringError(
+            f"{type(module).__name__} cannot read inputs of shape {tuple(given[0].shape)}: {error}"
+        ) from error
+    return fold(recording, timed=timed)
 
 
 def _again(
@@ -127,7 +132,7 @@ def _again(
 ) -> tuple[Folded, Tensor]:
     """A second record, on fewer time steps if the module takes as many as come; and its inputs."""
     if timed and steps is None and reals.shape[1] > 2:
-        with suppress(IndexError, RuntimeError, ValueError):  # it counts the steps itself
+        with suppress(LoweringError):  # it counts the steps itself
             fewer = reals[:, :-1]
             return _folded(module, fewer, timed, steps), fewer
     return _folded(module, reals, timed, steps), reals

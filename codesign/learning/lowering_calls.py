@@ -15,7 +15,7 @@ from codesign.learning.lowering_build import Builder, input_of, refuse, settings
 from codesign.learning.lowering_neurons import take_neuron
 from codesign.learning.lowering_shapes import SHAPES, pair
 from codesign.learning.skeleton import Weights
-from codesign.learning.tracing import Call, Ref
+from codesign.learning.tracing import Call
 from codesign.network import Conv2d, Linear
 
 __all__ = ["take"]
@@ -56,10 +56,10 @@ def take(build: Builder, call: Call) -> None:
     meaning(build, call)
 
 
-def _weights(call: Call, weight: Any, bias: Any) -> tuple[Weights, NDArray[np.int64]]:
+def _weights(weight: Any, bias: Any) -> tuple[Weights, NDArray[np.int64]]:
     """Real weights of a layer, and a placeholder for the codes."""
-    if not isinstance(weight, Tensor) or isinstance(bias, Ref):
-        raise refuse(call, "its weights depend on the input; an integer program's are constants")
+    # Weights made of the input would have its batch size, which two recordings have ruled out.
+    assert isinstance(weight, Tensor)
     bias = torch.zeros(weight.shape[0]) if bias is None else bias.detach().float().clone()
     placeholder = np.zeros(tuple(weight.shape), dtype=np.int64)
     return Weights(weight.detach().float().clone(), bias), placeholder
@@ -67,7 +67,7 @@ def _weights(call: Call, weight: Any, bias: Any) -> tuple[Weights, NDArray[np.in
 
 def _conv(build: Builder, call: Call) -> None:
     a = settings(call, weight=None, bias=None, stride=1, padding=0, dilation=1, groups=1)
-    weights, codes = _weights(call, a["weight"], a["bias"])
+    weights, codes = _weights(a["weight"], a["bias"])
     x, mode = input_of(call), getattr(call.module, "padding_mode", "zeros")
     if pair(a["dilation"]) != (1, 1) or mode != "zeros":
         raise refuse(call, f"dilation {pair(a['dilation'])}, padding_mode {mode!r}; use 1, 'zeros'")
@@ -95,7 +95,7 @@ def _conv_padding(padding: Any, kernel: tuple[int, ...]) -> tuple[int, int, int,
 
 def _linear(build: Builder, call: Call) -> None:
     a = settings(call, weight=None, bias=None)
-    weights, codes = _weights(call, a["weight"], a["bias"])
+    weights, codes = _weights(a["weight"], a["bias"])
     bias = np.zeros(len(codes), dtype=np.int64)
     edges = (build.edge(input_of(call)),)
     build.add(call, Linear(build.name(call), edges, weight=codes, bias=bias), weights)

@@ -116,10 +116,11 @@ class QuantModel(nn.Module):
         total = torch.from_numpy(numbers.sum_scale)
         wide = 1 << (BIAS_BITS - 1)
         codes = bias.double() / total
-        if bool((codes.abs() >= wide).any()):
+        largest = codes.detach().abs().max().item()
+        if largest >= wide:
             raise LoweringError(
-                f"layer {name!r}: a bias of {float(codes.abs().max()):.3g} units of the sum does "
-                f"not fit {BIAS_BITS} bits; its weights are nearly zero beside its bias"
+                f"layer {name!r}: a bias of {largest:.3g} units of the sum does not fit "
+                f"{BIAS_BITS} bits; its weights are nearly zero beside its bias"
             )
         return round_to(weight.double() / scale, -limit, limit), round_to(codes, -wide, wide - 1)
 
@@ -139,6 +140,13 @@ class QuantModel(nn.Module):
         with torch.no_grad():
             outputs = self._outputs(codes, timed, self.numbers())
         return outputs.double().numpy().astype(np.int64)
+
+    def values(self, codes: Tensor, timed: bool = False) -> dict[str, NDArray[np.int64]]:
+        """Every layer's integers, ``[samples, ...]``, or ``[steps, samples, ...]`` if they vary."""
+        with torch.no_grad():
+            arithmetic = _CodeArithmetic(self, self.numbers())
+            found = execute(self.skeleton.graph, arithmetic, codes, timed=timed)
+        return {name: x.double().numpy().astype(np.int64) for name, (x, _) in found.items()}
 
     def _outputs(self, codes: Tensor, timed: bool, numbers: dict[str, Numbers]) -> Tensor:
         graph = self.skeleton.graph

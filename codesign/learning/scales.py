@@ -280,13 +280,8 @@ class _Scaling:
 
     def _neurons(self, lif: Lif) -> Numbers:
         neuron = self.skeleton.neurons[lif.name]
-        units = {self.found[edge.source].scale for edge in lif.inputs}
-        unit = units.pop()
-        if any(abs(other / unit - 1) > 1e-12 for other in units):
-            raise LoweringError(
-                f"layer {lif.name!r} adds currents of unequal scales; pool them alike, or not at "
-                "all"
-            )
+        # Where there are several currents, `_sum_scale` has given them one scale.
+        unit = self.found[lif.inputs[0].source].scale
         threshold = np.asarray(np.rint(neuron.threshold.numpy() / unit), dtype=np.int64)
         form = NumberFormat(self.quantisation.membrane_bits)
         if threshold.min() < 1 or threshold.max() > form.high:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from codesign.digests import digest
 from codesign.errors import LoweringError
-from codesign.learning.batches import batches, outputs_of, shuffled
+from codesign.learning.batches import batch_count, batches, outputs_of, shuffled
 from codesign.learning.coding import coding_for
 from codesign.learning.lowering import EXAMPLES, skeleton_of
 from codesign.learning.quantization import QuantModel
@@ -49,7 +49,7 @@ class Model:
 
     Attributes:
         name: For reports.
-        build: Makes the module, with fresh or with loaded weights. It is called more than once.
+        build: Makes the module, with fresh or with loaded weights.
         coding: How samples become codes; None for what the module asks for (`coding_for`).
         steps: None if a forward makes all time steps, else how often a forward of one step is
             called.
@@ -165,8 +165,8 @@ class _Job:
         forget_neurons(self.module)
         self.coding = model.coding or coding_for(self.module, data.full_scale)
         self.initial = _state(self.module)
-        per_epoch = -(-len(self.samples) // training.batch)
-        self.total = per_epoch * (training.epochs + training.qat_epochs)
+        batches_each = batch_count(len(self.samples), training.batch)
+        self.total = batches_each * (training.epochs + training.qat_epochs)
         self.done, self.progress = 0, progress
         self.digest = self._digest(self._skeleton())
 
