@@ -1,6 +1,7 @@
 """Reports: findings → one page without a network, tables as CSV, everything as JSON."""
 
+from codesign.report.mapping_page import MappingView, write_mapping
 from codesign.report.page import load_findings, write_report
 from codesign.report.sentence import finding_sentence
 
-__all__ = ["finding_sentence", "load_findings", "write_report"]
+__all__ = ["MappingView", "finding_sentence", "load_findings", "write_mapping", "write_report"]

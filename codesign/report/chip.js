@@ -174,10 +174,10 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
 
   chip.select = (u, c, marked = null) => {
     const unit = chip.units[u], cell = cells[u][c];
-    root.querySelectorAll(".chosen").forEach((element) => element.classList.remove("chosen"));
+    root.querySelectorAll(".chosen, .part").forEach((element) => element.classList.remove("chosen", "part"));
     if (marked) {
       cells[u].forEach(({ element, ranges }) => {
-        if (overlap(ranges, marked.ranges) > 0) element.classList.add("chosen");
+        if (overlap(ranges, marked.ranges) > 0) element.classList.add("part");
       });
     } else cell.element.classList.add("chosen");
     const works = new Map();

@@ -94,7 +94,7 @@ def chip_svg(
     for u in range(len(drawing.units)):
         parts.append(_unit(drawing, u, fill))
         names.append(_texts(drawing, u))
-    return svg.figure(width, height, [*parts, *names], title)
+    return svg.figure(width, height, [*parts, *names], title, "picture")
 
 
 def _text_width(unit: UnitPicture) -> float:

@@ -108,6 +108,8 @@ def busy_shares(
         steps: How often an assignment of step −1 happens.
     """
     mine = [a for a in assignments if a.unit == unit.name]
+    if not mine:
+        return [0.0] * len(ranges)
     time = np.array([a.last_cycle - a.first_cycle for a in mine], dtype=np.float64)
     time *= np.array([steps if a.step < 0 else 1 for a in mine], dtype=np.float64)
     boxes = np.array([_ranges(a, unit) for a in mine], dtype=np.int64)
@@ -117,7 +119,7 @@ def busy_shares(
         for axis, (first, stop) in enumerate(cell):
             common = np.minimum(stop, boxes[:, axis, 1]) - np.maximum(first, boxes[:, axis, 0])
             inside *= np.clip(common, 0, None) / (stop - first)
-        shares.append(float((inside * time).sum() / cycles) if mine else 0.0)
+        shares.append(float((inside * time).sum() / cycles))
     return shares
 
 

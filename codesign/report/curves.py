@@ -26,6 +26,7 @@ __all__ = ["curve_section"]
 
 LEFT, TOP, WIDTH, NAMES = 52.0, 34.0, 330.0, 176.0
 HEIGHT, BETWEEN, GAIN_HEIGHT, BELOW = 230.0, 84.0, 140.0, 44.0
+PLOT = 400.0  # width of a plot of rows
 DODGE = 5.0  # pixels between designs at one rate
 SMALLEST_REACH = 0.02  # of the axis of gains
 
@@ -177,11 +178,11 @@ def _without_rate(findings: Findings, mine: Sequence[Point]) -> Figure:
         f"{p.design}, {spoken(p.scenario)}" + (f" at {rate(p.rate)}" if p.rate else "")
         for p in mine
     ]
-    left = max(svg.text_width(name, 12.5) for name in names) + 16
+    left = max(svg.text_width(name, svg.LARGE) for name in names) + 16
     low = min(0.0, *(p.loss.low for p in mine))
     high = max(SMALLEST_REACH / 2, *(p.loss.high for p in mine))
     height = 26.0 * len(mine)
-    panel = svg.Panel.of((left, 8.0, 460.0, height), (low, high * 1.04), (0.0, 1.0))
+    panel = svg.Panel.of((left, 8.0, PLOT, height), (low, high * 1.04), (0.0, 1.0))
     parts = [
         svg.axis_x_linear(
             panel,
@@ -203,7 +204,7 @@ def _without_rate(findings: Findings, mine: Sequence[Point]) -> Figure:
     most = max(mine, key=lambda p: p.loss.value)
     title += f": {points(most.loss)} points at most, in {most.design}"
     reading = "A dot is the mean accuracy lost over trials, its line the 95 % interval."
-    body = svg.figure(left + 500, height + 56, parts, title)
+    body = svg.figure(left + PLOT + 20, height + 56, parts, title)
     return Figure(title, reading, f'<div class="panels">{body}</div>', ("points",))
 
 

@@ -114,7 +114,7 @@ def _figure(title: str, reading: str, lines: Sequence[Line]) -> Figure:
             acts += f" could act, {count(point.acted)} did"
             parts.append(svg.text(left + WIDTH + 14, y + 16, acts))
         y += BAR + (2.0 if point is None else 6.0)
-    body = svg.figure(left + WIDTH + RIGHT, y + 8, parts, title)
+    body = svg.figure(left + WIDTH + RIGHT, y + 8, parts, title, "bars")
     return Figure(title, reading, f'<div class="wide">{body}</div>', ("points",))
 
 

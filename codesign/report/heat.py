@@ -79,7 +79,7 @@ def heat_map(
     for j in _shown(len(columns), width, widest):
         parts.append(svg.text(left + (j + 0.5) * width, bottom + 16, columns[j], "middle"))
     wide = max(left + width * len(columns), left + svg.text_width(head, 15))
-    return svg.figure(wide + 4, bottom + 24, parts, head)
+    return svg.figure(wide + 4, bottom + 24, parts, head, "heat")
 
 
 def scale_bar(low: str, high: str, name: str) -> str:
@@ -97,7 +97,9 @@ def scale_bar(low: str, high: str, name: str) -> str:
         svg.text(end, 13, high),
         svg.text(after, 13, name, "start", "axis"),
     ]
-    return svg.figure(after + svg.text_width(name) + 8, 20, parts, f"{name}, {low} to {high}")
+    return svg.figure(
+        after + svg.text_width(name) + 8, 20, parts, f"{name}, {low} to {high}", "heat"
+    )
 
 
 def _size(cells: int) -> float:

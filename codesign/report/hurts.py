@@ -15,6 +15,7 @@ from codesign.study.findings import DesignFinding, Findings, Vulnerability
 __all__ = ["hurt_section", "instance_losses"]
 
 WORST = 10
+PLOT = 400.0  # pixels
 DATA = ("vulnerabilities",)
 
 
@@ -134,9 +135,9 @@ def _worst(findings: Findings, mine: Sequence[Vulnerability]) -> Figure | None:
     surest = sorted(of, key=lambda v: v.loss.low, reverse=True)[:WORST]
     rows = sorted(surest, key=lambda v: v.loss.value, reverse=True)
     names = [f"{v.design}  {v.key.replace('·', ' bit ')}" for v in rows]
-    left = max(svg.text_width(name, 12.5) for name in names) + 16
+    left = max(svg.text_width(name, svg.LARGE) for name in names) + 16
     low, high = min(0.0, *(v.loss.low for v in rows)), max(v.loss.high for v in rows) * 1.04
-    panel = svg.Panel.of((left, 8.0, 460.0, 24.0 * len(rows)), (low, high or 0.01), (0.0, 1.0))
+    panel = svg.Panel.of((left, 8.0, PLOT, 24.0 * len(rows)), (low, high or 0.01), (0.0, 1.0))
     ticks = svg.nice_ticks(low, high, 6)
     shown = svg.axis_x_linear(panel, ticks, _hundred, "accuracy lost for one fault, points")
     parts = [shown]
@@ -153,7 +154,7 @@ def _worst(findings: Findings, mine: Sequence[Vulnerability]) -> Figure | None:
         "Sorted by mean loss with its 95 % interval; chosen by the interval's low end, so that "
         "a place with few trials does not lead by luck."
     )
-    body = svg.figure(left + 490, 24.0 * len(rows) + 56, parts, title)
+    body = svg.figure(left + PLOT + 20, 24.0 * len(rows) + 56, parts, title)
     return Figure(title, reading, f'<div class="panels">{body}</div>', DATA)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +9,6 @@ from typing import Any
 
 from codesign.errors import StoreError
 from codesign.report.beside import beside_section
-from codesign.report.colours import CIVIDIS
 from codesign.report.curves import curve_section
 from codesign.report.endings import ending_section
 from codesign.report.figures import Section, html_table
@@ -21,13 +18,14 @@ from codesign.report.helps import help_section
 from codesign.report.hurts import hurt_section
 from codesign.report.json_files import from_plain, json_text, plain, read_json
 from codesign.report.numbers import count, duration
+from codesign.report.rendering import render
 from codesign.report.seen import seen_section
 from codesign.report.sentence import finding_sentence, key_figures, studied
 from codesign.report.tables import write_tables
 from codesign.report.who import chip_section
 from codesign.study.findings import Findings
 
-__all__ = ["load_findings", "render", "write_report"]
+__all__ = ["load_findings", "write_report"]
 
 FORMAT = "codesign results 1"
 SCRIPTS = ("page.js", "chip.js", "gantt.js", "seen.js")
@@ -78,29 +76,6 @@ def load_findings(path: Path) -> Findings:
     return from_plain(Findings, content.get("findings"), f"{path}: findings")
 
 
-def render(template: str, data: dict[str, Any], scripts: Sequence[str], **context: object) -> str:
-    """A page of a template of this folder, with the common style, its scripts and its data."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("codesign.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["firm"] = _firm
-    script = "\n".join(_source(name) for name in scripts)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(
-        style=_source("page.css"),
-        script=script,
-        script_hash=digest,
-        data=_escaped({**data, "cividis": CIVIDIS}),
-        **context,
-    )
-
-
 def _page(findings: Findings) -> str:
     chips, chip_data = chip_section(findings)
     seen, seen_data = seen_section(findings)
@@ -116,6 +91,7 @@ def _page(findings: Findings) -> str:
         note=findings.note,
         failed=findings.failed,
         sections=[section for section in sections if section.figures],
+        folder="csv/",
         again=_again(findings, sections),
     )
 
@@ -145,19 +121,3 @@ def _again(findings: Findings, sections: Sequence[Section]) -> dict[str, Any]:
         "tables": [table.name for table in tables_of(findings) if table.rows],
         "absent": [*findings.absent, *absent],
     }
-
-
-def _firm(told: str) -> str:
-    """Numbers stay with their ± and units: no line is broken between them."""
-    space = "\N{NO-BREAK SPACE}"
-    return told.replace(" ± ", f"{space}±{space}").replace(" %", f"{space}%")
-
-
-def _escaped(data: dict[str, Any]) -> str:
-    """JSON that cannot end a script: no ``<`` is left in it."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _source(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from codesign.errors import DataError, nearest
 from codesign.intervals import Interval, proportion_interval
 from codesign.mapping import Cost
 from codesign.study.findings import DesignFinding, Findings, NetworkFinding, Point
@@ -63,13 +64,29 @@ class Price:
 
 
 def design_of(findings: Findings, name: str) -> DesignFinding:
-    """A design by name."""
-    return next(design for design in findings.designs if design.name == name)
+    """A design by name.
+
+    Raises:
+        DataError: The findings have no such design.
+    """
+    for design in findings.designs:
+        if design.name == name:
+            return design
+    known = nearest(name, (design.name for design in findings.designs))
+    raise DataError(f"the findings speak of a design {name!r} that they do not hold{known}")
 
 
 def network_of(findings: Findings, name: str) -> NetworkFinding:
-    """A network by name."""
-    return next(network for network in findings.networks if network.name == name)
+    """A network by name.
+
+    Raises:
+        DataError: The findings have no such network.
+    """
+    for network in findings.networks:
+        if network.name == name:
+            return network
+    known = nearest(name, (network.name for network in findings.networks))
+    raise DataError(f"the findings speak of a network {name!r} that they do not hold{known}")
 
 
 def is_base(design: DesignFinding) -> bool:

@@ -171,15 +171,14 @@ document.querySelectorAll(".seen").forEach((root) => {
         }
       });
     });
-    context.fillStyle = page.colour("--soft");
     context.textAlign = "left";
     ["channel", "before", "after", "difference"].forEach((name, row) => {
       context.fillText(name, 0, row ? 22 + (row - 1) * (tall + 10) + tall / 2 : 10);
     });
-    const scale = `codes from ${page.count(low)} (dark) to ${page.count(high)} (yellow); `
-      + `largest difference ${most < 1 ? 0 : page.count(most)}; ${many} of ${channels} channels`;
-    context.fillText(scale, LEFT, 22 + 3 * (tall + 10) + 10);
-    const wanted = Math.ceil(22 + 3 * (tall + 10) + 26);
+    const scale = `Codes from ${page.count(low)} (dark) to ${page.count(high)} (yellow); `
+      + `largest difference ${most < 1 ? 0 : page.count(most)}; ${many} of ${channels} channels.`;
+    root.querySelector(".scale").textContent = scale;
+    const wanted = Math.ceil(22 + 3 * (tall + 10));
     if (Math.abs(context.canvas.clientHeight - wanted) > 1) context.canvas.style.height = `${wanted}px`;
   };
 

@@ -40,7 +40,7 @@ def _figure(mine: list[SeenTrial], first: int, spiking: bool) -> Figure:
         'aria-label="membrane; the same data is in membranes.csv"></canvas>'
         if spiking
         else '<canvas class="maps" role="img" aria-label="feature maps; the same data is in '
-        'seen.csv"></canvas>'
+        'seen.csv"></canvas><p class="scale"></p>'
     )
     body = (
         f'<div class="seen" data-kind="{"raster" if spiking else "maps"}"><p class="controls">'

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from html import escape
 
 __all__ = [
+    "LARGE",
     "Panel",
     "axis_x_linear",
     "axis_x_log",
@@ -35,6 +36,7 @@ __all__ = [
 NARROW, WIDE = "iljtfrI.,:;!|'()[] ·", "mwMWG%@—"
 NARROW_WIDTH, WIDE_WIDTH, CAPITAL_WIDTH, OTHER_WIDTH = 0.33, 0.87, 0.68, 0.565
 MARKS = 7
+LARGE = 14.5  # pixels of a plot's names on narrow screens, see page.css
 
 Place = tuple[float, float]
 
@@ -84,12 +86,16 @@ class Panel:
         return Panel(left, top, width, height, x, y)
 
 
-def figure(width: float, height: float, parts: Iterable[str], title: str) -> str:
-    """An SVG element that scales with the page; the title is read aloud."""
-    return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" '
-        f'role="group" aria-label="{escape(title)}">{"".join(parts)}</svg>'
-    )
+def figure(
+    width: float, height: float, parts: Iterable[str], title: str, kind: str = "plot"
+) -> str:
+    """An SVG element that scales with the page; the title is read aloud.
+
+    Plots (kind ``plot``) have room for the larger texts that they get on narrow screens.
+    """
+    size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
+    named = f'role="group" aria-label="{escape(title)}"'
+    return f'<svg class="{kind}" {size} {named}>{"".join(parts)}</svg>'
 
 
 def text_width(what: str, size: float = 12.0) -> float:
@@ -241,7 +247,7 @@ def label_column(
     Shape −1 is a name without a mark, for reference lines. Pushed apart, a hairline leads to where
     a name belongs.
     """
-    places = spread([y for y, *_ in labels], 15.0, low, high)
+    places = spread([y for y, *_ in labels], 16.0, low, high)
     parts = []
     for place, (y, name, colour, shape) in zip(places, labels, strict=True):
         if abs(place - y) > 2:
