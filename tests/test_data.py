@@ -81,8 +81,13 @@ def test_the_binary_version_of_cifar10_is_read_plane_by_plane(tmp_path):
 def test_images_with_colours_last_are_turned(tmp_path):
     colour = DRAW.integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
     labels = np.zeros(20, np.uint8)
-    arrays = {"x_train": colour, "y_train": labels, "x_test": colour[:2], "y_test": labels[:2]}
-    np.savez(tmp_path / "cifar10_dev.npz", **arrays)
+    np.savez(
+        tmp_path / "cifar10_dev.npz",
+        x_train=colour,
+        y_train=labels,
+        x_test=colour[:2],
+        y_test=labels[:2],
+    )
     splits = networks.cifar10(tmp_path)
     assert (splits.test.inputs == colour[:2].transpose(0, 3, 1, 2)).all()
 

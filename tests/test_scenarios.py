@@ -203,6 +203,7 @@ def test_drawn_faults_can_exist_and_a_list_of_them_draws_the_same(tmp_path):
         listed.draw(design(), [4], 0, 1)
 
 
+CHIP = FakeFamily().build()
 REFUSED = [
     (lambda: replace(WEIGHTS, rate=1.5), r"rate=1\.5 is not a probability"),
     (lambda: replace(WEIGHTS, upset_bits=0), "upset_bits=0"),
@@ -213,7 +214,6 @@ REFUSED = [
     (lambda: targets(CHIP, ("array.weight",), "skip"), "cannot have 'skip' faults; flip, stuck"),
     (lambda: targets(CHIP, ("array.weight",), "dead"), r"is named unit\.\*, came 'array.weight'"),
 ]
-CHIP = FakeFamily().build()
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED)
