@@ -86,7 +86,13 @@ class ConvLif(nn.Module):
         channels: Of the two convolutions.
         kernel: Pixels along one side of their kernels, odd.
         pool: How currents are pooled by 2 before the neurons: their maximum or their mean.
-        steps, beta, threshold, reset, reset_delay, coding, slope: As of `FcLif`.
+        steps: Time steps.
+        beta: Share of a membrane that is left after a step.
+        threshold: A neuron fires above it.
+        reset: What a neuron that fired loses: the threshold, everything, nothing.
+        reset_delay: Whether it loses it in the step after, as snntorch does by default.
+        coding: How samples become spikes; ``direct`` gives every step the values themselves.
+        slope: Of the surrogate gradient (fast sigmoid).
     """
 
     def __init__(

@@ -65,10 +65,10 @@ CASES: dict[str, Case] = {
     ),
     "no reset": (lambda: Looped("index", reset_mechanism="none", beta=0.5), RATE, None, DEFAULT),
     "membranes that saturate": (
-        lambda: Looped("index", threshold=0.4),
+        lambda: Looped("index", threshold=0.2),
         RATE,
         None,
-        Quantisation(membrane_bits=8, weight_bits=5),
+        Quantisation(membrane_bits=8, weight_bits=6),
     ),
     "recurrent": (Recurrent, RATE, None, DEFAULT),
     "spiking residual": (SpikingResidual, RATE, None, DEFAULT),
