@@ -133,6 +133,8 @@ def vulnerabilities(concluded: Sequence[Concluded]) -> tuple[Vulnerability, ...]
     """Mean loss of single faults by layer, bit, layer and bit, component, and instance."""
     found: list[Vulnerability] = []
     for one in concluded:
+        if one.campaign.labels["rate"] is not None:
+            continue  # a trial that happened to draw one fault at some rate is no such experiment
         groups: dict[tuple[str, str], list[float]] = {}
         for row in one.rows:
             site = json.loads(row.extra)
