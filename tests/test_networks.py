@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from integer_network import outputs
+from integer_network import every_value, outputs
 from sample_modules import seeded
 from torch import nn
 
@@ -82,11 +82,23 @@ def integers(model: QuantModel, samples: Samples) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_trainable_model_and_the_integer_network_agree_code_for_code(name: str) -> None:
+def test_every_layer_of_the_trainable_model_and_of_the_network_agree_code_for_code(
+    name: str,
+) -> None:
     model, samples = quantised(name)
-    found = integers(model, samples)
-    assert np.array_equal(found, outputs(model.network(), samples))
-    assert len(np.unique(found)) > 2
+    network = model.network()
+    coded = network.coding.apply(samples)
+    found = model.values(torch.from_numpy(coded.inputs.astype(np.float32)), coded.timed)
+    steps = every_value(network, samples)
+    for layer in network:
+        wanted = np.stack([step[layer.name] for step in steps])
+        assert np.array_equal(np.broadcast_to(found[layer.name], wanted.shape), wanted), layer.name
+        if is_mac(layer):
+            assert len(np.unique(wanted)) >= 10, layer.name
+        if isinstance(layer, Lif):
+            assert 0.02 < wanted.mean() < 0.98, layer.name
+    total = sum(step[network.layers[-1].name] for step in steps)
+    assert np.array_equal(integers(model, samples), total)
 
 
 @pytest.mark.parametrize("name", [n for n in SHIPPED if not n.startswith("LeNet")])
