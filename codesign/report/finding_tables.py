@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from codesign.report.reading import area_of, design_of, gain_of, headline, is_base, price
 from codesign.report.sentence import key_figures
 from codesign.report.tables import Cell, Table, interval_cells, interval_columns
-from codesign.study.findings import DesignFinding, Findings
+from codesign.study.findings import DesignFinding, Findings, Front
 from codesign.study.rows import OUTCOMES
 
 __all__ = ["derived_tables", "tables_of"]
@@ -275,9 +275,7 @@ def _membranes(findings: Findings) -> Table:
 
 
 def _search_tables(findings: Findings) -> tuple[Table, ...]:
-    front = findings.front
-    if front is None:
-        return ()
+    front = findings.front or Front({}, (), ())
     names = list(front.objectives)
     parameters = list(
         dict.fromkeys(name for c in front.candidates for name in _dict(c.get("parameters")))

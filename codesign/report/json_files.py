@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 from codesign.errors import CodesignError, StoreError, nearest
 from codesign.intervals import Interval
 
-__all__ = ["from_plain", "json_text", "plain", "read_json"]
+__all__ = ["from_plain", "json_text", "plain", "read_json", "writing"]
 
 T = TypeVar("T")
 INTERVAL_KEYS = {field.name for field in fields(Interval)}
@@ -30,17 +32,15 @@ def plain(value: object) -> Any:
 
 
 def json_text(value: object) -> str:
-    """The one JSON text of a value: sorted keys, a line for each key of the outermost object.
+    """JSON of an object, a line for each of its keys; keys keep their order, which has meaning.
 
     Raises:
         StoreError: It holds what JSON cannot say: infinity, not a number, an array.
     """
     lines = []
-    for key, item in sorted(plain(value).items()):
+    for key, item in plain(value).items():
         try:
-            text = json.dumps(
-                item, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
-            )
+            text = json.dumps(item, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
         except (TypeError, ValueError) as error:
             raise StoreError(f"{key}: JSON cannot say this: {error}") from error
         lines.append(f"{json.dumps(key)}:{text}")
@@ -62,6 +62,22 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise StoreError(f"{path}: expected a JSON object, came {_shown(value)}")
     return value
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Make a folder and write into it.
+
+    Raises:
+        StoreError: It cannot be made or written, instead of an `OSError`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or folder}: cannot be written: {error.strerror}; name another folder"
+        ) from error
 
 
 def from_plain(cls: type[T], value: object, where: str) -> T:

@@ -14,7 +14,7 @@ from codesign.report.chip import chip_svg, draw
 from codesign.report.chip_data import busy_shares, chip_data
 from codesign.report.colours import cividis
 from codesign.report.figures import Figure, Section, Shown, html_table
-from codesign.report.json_files import json_text
+from codesign.report.json_files import json_text, writing
 from codesign.report.mapping_view import MappingView, mapping_json, mapping_tables
 from codesign.report.numbers import count, figures, share, si
 from codesign.report.reading import area_of
@@ -59,21 +59,21 @@ def write_mapping(views: Sequence[MappingView], folder: Path) -> Path:
     Raises:
         MappingError: There is no design, or two share a name.
         DataError: Something is assigned to a unit that the chip does not have.
+        StoreError: The folder cannot be written.
     """
     names = [view.name for view in views]
     if not names or len(set(names)) < len(names):
         raise MappingError(f"expected designs with different names, came {names}")
-    folder.mkdir(parents=True, exist_ok=True)
-    page = _page(views)
-    (folder / "mapping.json").write_text(json_text(mapping_json(views)), encoding="utf-8")
+    page, plain = _page(views), json_text(mapping_json(views))
     schema = Path(__file__).with_name("mapping.schema.json").read_text(encoding="utf-8")
-    (folder / "mapping.schema.json").write_text(schema, encoding="utf-8")
-    write_tables(mapping_tables(views), folder)
+    files = {"mapping.html": page, "mapping.json": plain, "mapping.schema.json": schema}
     for view in views:
         graph, picture = _file_names(views, view)
-        (folder / graph).write_text(_graphml(mapping_graph(view)), encoding="utf-8")
-        (folder / picture).write_text(_standing_alone(view), encoding="utf-8")
-    (folder / "mapping.html").write_text(page, encoding="utf-8")
+        files |= {graph: _graphml(mapping_graph(view)), picture: _standing_alone(view)}
+    with writing(folder):
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        write_tables(mapping_tables(views), folder)
     return folder / "mapping.html"
 
 

@@ -16,7 +16,7 @@ from codesign.report.finding_tables import derived_tables, tables_of
 from codesign.report.front import front_section
 from codesign.report.helps import help_section
 from codesign.report.hurts import hurt_section
-from codesign.report.json_files import from_plain, json_text, plain, read_json
+from codesign.report.json_files import from_plain, json_text, plain, read_json, writing
 from codesign.report.numbers import count, duration
 from codesign.report.rendering import render
 from codesign.report.seen import seen_section
@@ -34,8 +34,8 @@ SCRIPTS = ("page.js", "chip.js", "gantt.js", "seen.js")
 def write_report(findings: Findings, folder: Path) -> Path:
     """Write ``report.html``, ``results.json`` and ``csv/*.csv``.
 
-    The same findings give the same bytes. Files of an earlier report are overwritten; nothing else
-    in the folder is touched.
+    The same findings give the same bytes. Files of an earlier report are overwritten, its tables
+    that are now empty deleted; nothing else in the folder is touched.
 
     Args:
         findings: Of a study, finished or not.
@@ -48,18 +48,21 @@ def write_report(findings: Findings, folder: Path) -> Path:
         StoreError: The findings hold what JSON cannot say (an infinite bound), or the folder cannot
             be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {
-        "format": FORMAT,
-        "finding": finding_sentence(findings),
-        "findings": plain(findings),
-        "tables": [plain(table) for table in derived_tables(findings)],
-    }
-    (folder / "results.json").write_text(json_text(content), encoding="utf-8")
-    write_tables(tables_of(findings), folder / "csv")
-    page = folder / "report.html"
-    page.write_text(_page(findings), encoding="utf-8")
-    return page
+    results = json_text(
+        {
+            "format": FORMAT,
+            "finding": finding_sentence(findings),
+            "findings": plain(findings),
+            "tables": [plain(table) for table in derived_tables(findings)],
+        }
+    )
+    page = _page(findings)
+    path = folder / "report.html"
+    with writing(folder):
+        (folder / "results.json").write_text(results, encoding="utf-8")
+        write_tables(tables_of(findings), folder / "csv")
+        path.write_text(page, encoding="utf-8")
+    return path
 
 
 def load_findings(path: Path) -> Findings:

@@ -141,7 +141,7 @@ def _losing(point: Point, under: str) -> str:
     if not apart_from_zero(loss):
         return (
             f" may lose nothing{under}: {count(point.trials)} trials cannot tell "
-            f"(between {between(loss)} points)"
+            f"({between(loss)} points)"
         )
     verb = "loses" if loss.value > 0 else "gains"
     size = loss if loss.value > 0 else _turned(loss)

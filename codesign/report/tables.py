@@ -68,12 +68,14 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def write_tables(tables: Iterable[Table], folder: Path) -> list[Path]:
-    """One file each, tables without a row left out."""
+    """One file each. A table without a row has none; one that an earlier report left is deleted."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for table in tables:
+        path = folder / f"{table.name}.csv"
         if table.rows:
-            path = folder / f"{table.name}.csv"
             path.write_text(csv_text(table.columns, table.rows), encoding="utf-8")
             written.append(path)
+        else:
+            path.unlink(missing_ok=True)
     return written
