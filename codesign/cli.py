@@ -168,7 +168,14 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _check(arguments: argparse.Namespace) -> int:
     from codesign.study.checking import describe
     from codesign.study.loading import load_study
+    from codesign.study.search_space import is_space
 
+    if is_space(arguments.study):
+        from codesign.study.search_check import describe_space, load_space
+
+        space = load_space(arguments.study, arguments.overrides, arguments.allow)
+        print(f"{describe_space(space)}\nok")
+        return 0
     study = load_study(arguments.study, arguments.overrides, arguments.allow)
     print(describe(study))
     if arguments.build:
@@ -242,6 +249,37 @@ def _replay_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trial", type=int, required=True, help="number of the trial, from 0")
 
 
+def _search(arguments: argparse.Namespace) -> int:
+    from codesign.study.search_check import load_space
+
+    space = load_space(arguments.study, arguments.overrides, arguments.allow)
+    _one_thread()
+    from codesign.report import write_report
+    from codesign.study.search import search_space
+
+    command = shlex.join(["codesign", "search", arguments.study, *arguments.overrides])
+    searched = search_space(space, command, _say, arguments.quiet)
+    page = write_report(searched.findings, space.folder)
+    print("\n".join([*searched.lines, searched.verdict, str(page)]))
+    return 0
+
+
+def _advise_arguments(parser: argparse.ArgumentParser) -> None:
+    _run_arguments(parser)
+    parser.add_argument("--trials", type=int, help="single faults to try the change with")
+
+
+def _advise(arguments: argparse.Namespace) -> int:
+    from codesign.study.loading import load_study
+
+    study = load_study(arguments.study, arguments.overrides, arguments.allow)
+    _one_thread()
+    from codesign.study.advise import advise
+
+    print(advise(study, _say, arguments.trials, arguments.quiet))
+    return 0
+
+
 def _schema(arguments: argparse.Namespace) -> int:
     import json
 
@@ -270,6 +308,15 @@ COMMANDS: tuple[Command, ...] = (
         "check", "Find every mistake in a study and say what it will do.", _check_arguments, _check
     ),
     Command("run", "Run a study, or go on with it, and write its page.", _run_arguments, _run),
+    Command(
+        "search",
+        "Search a space for better designs, and judge them again.",
+        _run_arguments,
+        _search,
+    ),
+    Command(
+        "advise", "Say what to change in a run study first, and try it.", _advise_arguments, _advise
+    ),
     Command("map", "Write who is where on the chip, when, at what cost.", _map_arguments, _map),
     Command("report", "Write a run's page again from its results.", _report_arguments, _report),
     Command("replay", "Run one trial of a campaign again, alone.", _replay_arguments, _replay),

@@ -18,6 +18,7 @@ import pytest
 from codesign import shipped
 from codesign.errors import CodesignError
 from codesign.schema import load
+from codesign.study.search_spec import SpaceSpec
 from codesign.study.spec import StudySpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -194,10 +195,16 @@ def read_study(path: Path) -> object:
     return load(path, StudySpec)
 
 
+def read_space_file(path: Path) -> object:
+    """A search space, strictly."""
+    return load(path, SpaceSpec)
+
+
 # What reads a file of configs/<kind>: the one place to wire it.
 STRICT_LOADERS: dict[str, Callable[[Path], object]] = {
     "studies": read_study,
     "papers": read_study,
+    "spaces": read_space_file,
 }
 
 

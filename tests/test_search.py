@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from codesign.errors import CapacityError, StoreError, StudyError
-from codesign.study.results import Results
+from codesign.study.results import CandidateRow, Results
 from codesign.study.search_front import non_dominated, spread_out
 from codesign.study.search_loop import Identity, Limits, Worth, run_search
 from codesign.study.search_verdict import Contender, duels, verdict
@@ -36,20 +36,23 @@ def worth_of(point):
     return {"accuracy": 1 - 2.0 ** -point["bits"] * (2 - width), "energy": point["bits"] * width}
 
 
+def identity_of(point):
+    training = f"{point['design']}/{point.get('channels')}"
+    return Identity(json.dumps(point, sort_keys=True), training)
+
+
 class Toy:
     """A search whose evaluations are counted, and may be interrupted."""
 
     def __init__(self, path, kind="random", dies_at=(), limits=None):
         self.path, self.kind, self.dies_at = path, kind, set(dies_at)
         self.limits = limits or Limits(20, 99)
-        self.evaluated = []
-        self.said = []
+        self.evaluated: list[int] = []
+        self.said: list[str] = []
+        self.identify = identity_of
+        self.evaluate = self.count_and_evaluate
 
-    def identify(self, point):
-        training = f"{point['design']}/{point.get('channels')}"
-        return Identity(json.dumps(point, sort_keys=True), training)
-
-    def evaluate(self, candidate):
+    def count_and_evaluate(self, candidate):
         self.evaluated.append(candidate.number)
         if len(self.evaluated) in self.dies_at:
             raise KeyboardInterrupt
@@ -273,7 +276,7 @@ def test_a_design_met_again_is_told_from_the_store(tmp_path):
     toy = Toy(tmp_path, limits=Limits(10, 99))
     toy.identify = lambda point: Identity(f"{point['design']} {point['bits']}", "t")
     ended = toy.run()
-    first = {}
+    first: dict[tuple[str, int], CandidateRow] = {}
     again = 0
     for row in ended.rows:
         point = json.loads(row.parameters)

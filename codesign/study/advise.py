@@ -37,6 +37,8 @@ from codesign.study.trials import run_trials
 __all__ = ["Advice", "Gain", "advise"]
 
 FRESH = 1_000_003  # added to the study's seed: faults that the ranking has not seen
+TRIES = 3  # changes that are tried before advice gives up
+LEVEL = 1 - 0.05 / TRIES  # Bonferroni: the first that helps is one of several
 FELT = 0.01  # accuracy that a design must surely lose before protection is tried at that rate
 CHUNK = 20
 Say = Callable[[str], None]
@@ -58,39 +60,59 @@ class Gain:
 
 
 @dataclass(frozen=True, eq=False)
-class Advice:
-    """A ranked list, and what its first change brought.
+class Tried:
+    """A change that was applied.
 
     Attributes:
-        ranked: Best first.
-        refused: Changes that are not possible, with the reason.
-        tried: The change that was applied; None where none was worth it.
+        change: Which.
         gains: What it brought, the scenario of the ranking first.
         golden: Accuracy without faults, unchanged and changed.
     """
 
+    change: Change
+    gains: tuple[Gain, ...]
+    golden: tuple[float, float]
+
+    @property
+    def helps(self) -> bool:
+        """Whether it surely brought something where it was ranked, and took nothing elsewhere."""
+        return self.gains[0].accuracy.low > 0 and all(g.accuracy.high > 0 for g in self.gains)
+
+
+@dataclass(frozen=True, eq=False)
+class Advice:
+    """A ranked list, and what the first of it brought.
+
+    Attributes:
+        hurts: For each campaign read, where its faults cost most.
+        ranked: Best first.
+        refused: Changes that are not possible, with the reason.
+        tried: From the first on, until one helped; empty where none was worth it.
+    """
+
+    hurts: tuple[str, ...]
     ranked: tuple[Change, ...]
     refused: tuple[str, ...]
-    tried: Change | None = None
-    gains: tuple[Gain, ...] = ()
-    golden: tuple[float, float] = (0.0, 0.0)
+    tried: tuple[Tried, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
 
 
 def advise(study: LoadedStudy, say: Say, trials: int | None = None, quiet: bool = False) -> Advice:
-    """Rank changes of a finished study's designs, and try the first.
+    """Rank changes of a finished study's designs, and try the first; if it does not help, the next.
 
     Args:
         study: As loaded; it has been run.
         say: Gets one line a stage.
-        trials: Single faults to try the change with; as many as were ranked from if left out.
+        trials: Single faults to try a change with; as many as were ranked from if left out.
         quiet: No progress.
 
     Raises:
         StudyError: The study has no results of single faults.
     """
+    if trials is not None and trials < 2:
+        raise StudyError(f"trials={trials}: expected at least 2")
     folder = output_folder(study)
     file = folder / "results.sqlite"
     if not file.is_file():
@@ -105,23 +127,24 @@ def advise(study: LoadedStudy, say: Say, trials: int | None = None, quiet: bool 
                 f"{study.name} has no results of single faults; give it a scenario with "
                 "use: scenarios:SingleFaults and run it"
             )
-        ranked: list[tuple[Change, Evidence]] = []
+        source: dict[int, Evidence] = {}
+        every: list[Change] = []
         refused: list[str] = []
         for evidence in found:
-            calibration = built.splits.calibration
             retrain = _retrain(built, evidence.design.name, say)
-            mine, no = changes(evidence, calibration, study.spec.seed, retrain)
-            ranked += [(change, evidence) for change in mine]
+            mine, no = changes(evidence, built.splits.calibration, study.spec.seed, retrain)
+            source |= {id(change): evidence for change in mine}
+            every += mine
             refused += [f"{evidence.campaign.name}: {reason}" for reason in no]
-        order = rank([change for change, _ in ranked])
-        advice = Advice(tuple(order), tuple(refused))
-        worth = [change for change in order if change.removed.low > 0]
-        if not worth:
-            return advice
-        evidence = next(e for change, e in ranked if change is worth[0])
-        say(f"trying    {worth[0].design.name}")
-        tried = _Try(results, built, evidence, worth[0], quiet)
-        return tried.advice(advice, campaigns, stored, trials)
+        ranked = rank(every)
+        tried: list[Tried] = []
+        for change in [one for one in ranked if one.removed.low > 0][:TRIES]:
+            say(f"trying    {change.design.name}")
+            trier = _Try(results, built, source[id(change)], change, quiet)
+            tried.append(trier.run(campaigns, stored, trials))
+            if tried[-1].helps:
+                break
+    return Advice(_hurts(found), tuple(ranked), tuple(refused), tuple(tried))
 
 
 def _evidence(
@@ -135,6 +158,17 @@ def _evidence(
         if single and campaign.labels["mitigation"] == NONE and rows:
             found.append(Evidence(campaign, rows, _golden(campaign.design, campaign)))
     return found
+
+
+def _hurts(found: Sequence[Evidence]) -> tuple[str, ...]:
+    lines = []
+    for evidence in found:
+        count, mean = len(evidence.rows), 100 * evidence.losses.mean()
+        lines.append(f"{evidence.campaign.name}: {count} faults cost {mean:.3f} points each")
+        for unit, (faults, loss) in evidence.loss_by_unit().items():
+            ends = f"{100 * loss.low:.3f} to {100 * loss.high:.3f}"
+            lines.append(f"  {unit}: {faults} faults, {100 * loss.value:.3f} points each ({ends})")
+    return tuple(lines)
 
 
 def _golden(design: Design, campaign: Campaign) -> float:
@@ -172,7 +206,7 @@ def _retrain(built: Built, design: str, say: Say) -> Callable[[], Design] | None
 
 @dataclass(frozen=True, eq=False)
 class _Try:
-    """The first change, set against the unchanged design."""
+    """A change, set against the unchanged design."""
 
     results: Results
     built: Built
@@ -180,13 +214,13 @@ class _Try:
     change: Change
     quiet: bool
 
-    def advice(
+    def run(
         self,
-        advice: Advice,
         campaigns: Sequence[Campaign],
         stored: dict[str, tuple[TrialRow, ...]],
         trials: int | None,
-    ) -> Advice:
+    ) -> Tried:
+        """Run what is missing of both, and compare."""
         own = self.evidence.campaign
         count = trials or len(self.evidence.rows)
         if isinstance(own.scenario, FaultList):
@@ -199,7 +233,7 @@ class _Try:
         gains = self.gains(wanted)
         after = self.fresh(own, self.change.design)
         golden = (self.evidence.golden, _golden(self.change.design, after))
-        return replace(advice, tried=self.change, gains=tuple(gains), golden=golden)
+        return Tried(self.change, tuple(gains), golden)
 
     def felt(
         self, campaigns: Sequence[Campaign], stored: dict[str, tuple[TrialRow, ...]]
@@ -235,15 +269,13 @@ class _Try:
         return [self.gain(before, after, n) for before, after, n in pairs]
 
     def gain(self, before: Campaign, after: Campaign, trials: int) -> Gain:
-        was, now = (
-            np.array([r.correct / r.samples for r in self.results.rows(c.task.digest, trials)])
-            for c in (before, after)
-        )
-        is_paired = before.strikes == after.strikes
+        rows = [self.results.rows(c.task.digest, trials) for c in (before, after)]
+        was, now = (np.array([r.correct / r.samples for r in mine]) for mine in rows)
+        is_paired = [r.faults_digest for r in rows[0]] == [r.faults_digest for r in rows[1]]
         difference = paired_difference if is_paired else unpaired_difference
         rate = before.labels["rate"]
         at = "" if rate is None else f" at {rate:g}"
-        return Gain(f"{before.labels['scenario']}{at}", difference(now, was), is_paired)
+        return Gain(f"{before.labels['scenario']}{at}", difference(now, was, LEVEL), is_paired)
 
     def fresh(self, campaign: Campaign, design: Design) -> Campaign:
         """The same with another design, and faults that the ranking has not seen.
@@ -259,32 +291,39 @@ class _Try:
 
 
 def _lines(advice: Advice) -> Sequence[str]:
-    lines = ["Changes by what they would remove of the measured loss, for what they cost:", ""]
+    lines = [*advice.hurts, ""]
+    lines.append("Changes, by what they would remove of that loss for what they cost:")
     for number, change in enumerate(advice.ranked, 1):
         gone = change.removed
         ends = f"{100 * gone.low:.3f} to {100 * gone.high:.3f}"
         lines += [
             f"{number:3}. {change.design.name}",
-            f"     removes at most {100 * gone.value:.3f} points a fault ({ends}): {change.why}",
+            f"     would remove {100 * gone.value:.3f} points a fault ({ends}): {change.why}",
             f"     costs {_cost(change)}",
         ]
     lines += [f"not possible: {reason}" for reason in advice.refused]
-    tried = advice.tried
-    if tried is None:
+    if not advice.tried:
         return [*lines, "", "Nothing is worth it: no change surely removes any of the loss."]
-    lines += ["", f"Tried: {tried.design.name}, with faults that the ranking has not seen."]
-    for gain in advice.gains:
+    for tried in advice.tried:
+        lines += ["", *_told(tried)]
+    return lines
+
+
+def _told(tried: Tried) -> list[str]:
+    lines = [f"Tried {tried.change.design.name}, with faults that the ranking has not seen:"]
+    for gain in tried.gains:
         a, pairs = gain.accuracy, "paired" if gain.is_paired else "unpaired"
         ends = f"{100 * a.low:+.3f} to {100 * a.high:+.3f}"
         lines.append(
             f"  {gain.scenario}: {100 * a.value:+.3f} points of accuracy ({ends}, {pairs})"
         )
-    before, after = advice.golden
+    before, after = tried.golden
     lines.append(f"  without faults: {before:.1%} before, {after:.1%} after")
-    lines.append(f"  cost: {_cost(tried)}")
-    if any(gain.accuracy.low > 0 for gain in advice.gains):
-        return [*lines, "It helps."]
-    return [*lines, "It brought nothing that can be told from zero."]
+    lines.append(f"  cost: {_cost(tried.change)}")
+    worse = any(gain.accuracy.high < 0 for gain in tried.gains)
+    if tried.helps:
+        return [*lines, "  It helps."]
+    return [*lines, "  It harms." if worse else "  It brings nothing that can be told from zero."]
 
 
 def _cost(change: Change) -> str:

@@ -35,6 +35,7 @@ class Change:
         kind: What sort of change.
         why: The measured vulnerability behind it.
         design: With the change.
+        faults: How many of the faults it meets.
         removed: Measured mean loss of a single fault that it would remove.
         energy: Extra energy, as a share of the unchanged design's; None where it has none.
         cycles: Extra cycles, as a share.
@@ -45,6 +46,7 @@ class Change:
     kind: Kind
     why: str
     design: Design
+    faults: int
     removed: Interval
     energy: float | None
     cycles: float
@@ -97,8 +99,11 @@ def changes(
     refused: list[str] = []
     makers: list[tuple[str, Callable[[], Iterator[Change]]]] = [
         ("codes", lambda: _codes(shop)),
-        ("bounds on weights", lambda: _bounds(shop, "mitigation:BoundAndProtect", design)),
-        ("bounds on activations", lambda: _bounds(shop, "mitigation:RangeRestriction", design)),
+        ("BnP1", lambda: _bounds(shop, "mitigation:BoundAndProtect", "BnP1", design)),
+        (
+            "range restriction",
+            lambda: _bounds(shop, "mitigation:RangeRestriction", "range restriction", design),
+        ),
         ("re-execution", lambda: _again(shop)),
         ("placement", lambda: _known(shop) if shop.is_known else _placements(shop)),
     ]
@@ -106,7 +111,9 @@ def changes(
         makers.append(("headroom", lambda: _headroom(shop, retrain)))
     for name, make in makers:
         try:
-            found += make()
+            made = list(make())
+            found += [change for change in made if change.faults]
+            refused += [f"{c.name}: meets none of these faults" for c in made if not c.faults]
         except CodesignError as error:
             refused.append(f"{name}: {error}")
     return found, refused
@@ -128,15 +135,16 @@ def _change(
 ) -> Change:
     gone = removed(shop.evidence, shares, level)
     total = float(shop.evidence.losses.mean())
-    share = f", {gone.value / total:.0%} of all" if total > 0 else ""
+    share = f", and {gone.value / total:.0%} of what they cost" if total > 0 else ""
     faults = int(np.count_nonzero(shares > 0))
-    why = f"{faults} of {len(shares)} faults, {100 * gone.value:.2f} points a fault{share}"
+    why = f"it meets {faults} of {len(shares)} faults{share}"
     cost, before = cost_of(design, shop.coded), shop.cost
     return Change(
         name=name,
         kind=kind,
         why=why,
         design=replace(design, name=f"{shop.design.name} + {name}"),
+        faults=faults,
         removed=gone,
         energy=_extra(cost.energy_pj, before.energy_pj),
         cycles=_extra(cost.cycles, before.cycles) or 0.0,
@@ -166,19 +174,18 @@ def _codes(shop: _Shop) -> Iterator[Change]:
             yield _change(shop, "code", f"SECDED on {place}s of {of}", design, shares)
 
 
-def _bounds(shop: _Shop, use: str, design: Design) -> Iterator[Change]:
+def _bounds(
+    shop: _Shop, use: str, name: str, design: Design, kind: Kind = "bound"
+) -> Iterator[Change]:
     guarded = bind(use, {}).apply(design, shop.context)
     added: Sequence[Guard] = guarded.guards[len(design.guards) :]
-    shares = covered(shop.evidence, added, guarded)
-    name = {"BoundAndProtect": "BnP1", "RangeRestriction": "range restriction"}
-    yield _change(shop, "bound", name[use.partition(":")[2]], guarded, shares)
+    yield _change(shop, kind, name, guarded, covered(shop.evidence, added, guarded))
 
 
 def _headroom(shop: _Shop, retrain: Retrain) -> Iterator[Change]:
     """Weights in half of their range, so that the top bits of a bad one give it away."""
-    design = retrain()
-    for change in _bounds(shop, "mitigation:BoundAndProtect", design):
-        yield replace(change, kind="headroom", name=f"one bit of headroom and {change.name}")
+    name = "one bit of headroom and BnP1"
+    yield from _bounds(shop, "mitigation:BoundAndProtect", name, retrain(), "headroom")
 
 
 def _again(shop: _Shop) -> Iterator[Change]:

@@ -102,6 +102,15 @@ class Evidence:
             for site in sites
         )
 
+    def loss_by_unit(self) -> dict[str, tuple[int, Interval]]:
+        """For each unit and component struck, how many faults, and their mean loss."""
+        names = [str(json.loads(row.extra).get("unit", "several")) for row in self.rows]
+        found = {}
+        for name in dict.fromkeys(names):
+            mine = self.losses[[other == name for other in names]]
+            found[name] = len(mine), mean_interval(mine, bounds=(-1.0, 1.0))
+        return dict(sorted(found.items(), key=lambda item: -item[1][0] * item[1][1].value))
+
     def loss_by_place(self) -> dict[tuple[str, str], Interval]:
         """Mean loss, over all trials, of faults in each (place, layer) alone."""
         places = sorted({place for found in self.places for place in found})
@@ -131,7 +140,8 @@ def covered(
     A code meets every value of its place. A bound meets a weight if its corrupted code leaves the
     bound, and an activation by the share of the codes within the bound that would. Sums are met by
     none, though a bound behind them may catch some of what they do: the estimate is careful there.
-    Re-execution meets what strikes one execution alone.
+    Re-execution meets what strikes one execution alone. A fault that corrupts several layers counts
+    for each of them in equal parts; which of them cost how much was not measured.
 
     Args:
         evidence: Trials and their faults.
@@ -145,11 +155,19 @@ def covered(
     transient = getattr(evidence.campaign.scenario, "model", "") == "flip"
     if transient and any(isinstance(guard, Recompute) for guard in guards):
         return np.array([float(len(rows) > 0) for rows in evidence.effects])
-    shares = np.zeros(len(evidence.effects))
-    for i, rows in enumerate(evidence.effects):
-        if len(rows):
-            shares[i] = min(max((_met(g, row, design) for g in guards), default=0) for row in rows)
-    return shares
+    return np.array([_share(rows, guards, design) for rows in evidence.effects])
+
+
+def _share(rows: NDArray[np.void], guards: Sequence[Guard], design: Design) -> float:
+    """Mean over the (place, layer)s that a fault corrupts, of the least that is met there."""
+    met: dict[tuple[str, int], float] = {}
+    for row in rows:
+        shares = [_met(guard, row, design) for guard in guards]
+        told = [share for share in shares if share is not None]
+        if len(told) == len(shares):  # else it changes no value, and nobody need meet it
+            where = (_place(row), int(row["layer"]))
+            met[where] = min(met.get(where, 1.0), max(told))
+    return float(np.mean(list(met.values()))) if met else 0.0
 
 
 def line_of(design: Design, site: dict[str, object]) -> Line | None:
@@ -170,7 +188,8 @@ def _place(row: np.void) -> str:
     return PLACES.get((kind, At(row["at"])), kind.name)
 
 
-def _met(guard: Guard, row: np.void, design: Design) -> float:
+def _met(guard: Guard, row: np.void, design: Design) -> float | None:
+    """Share that one guard meets of one effect; None if the effect changes no value."""
     layer = design.network.layers[int(row["layer"])].name
     place = _place(row)
     if isinstance(guard, Correct):
@@ -180,7 +199,7 @@ def _met(guard: Guard, row: np.void, design: Design) -> float:
     return 0.0
 
 
-def _leaving(guard: Clamp | Replace, row: np.void, design: Design) -> float:
+def _leaving(guard: Clamp | Replace, row: np.void, design: Design) -> float | None:
     """Share of the values, of those that the corruption changes, that leave the bound by it."""
     layer = design.network[guard.layer]
     if guard.place == "weight" and isinstance(layer, Conv2d | Linear):
@@ -192,4 +211,4 @@ def _leaving(guard: Clamp | Replace, row: np.void, design: Design) -> float:
     after = corrupt(values, row)
     changed = after != values
     outside = (after < guard.low) | (after > guard.high)
-    return float((outside & changed).sum() / changed.sum()) if changed.any() else 0.0
+    return float((outside & changed).sum() / changed.sum()) if changed.any() else None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from codesign.digests import digest
 from codesign.intervals import mean_interval
 from codesign.study.conclude import Concluded, failures, points
 from codesign.study.findings import DesignFinding, Findings, Front, NetworkFinding
@@ -13,7 +14,7 @@ from codesign.study.rows import CandidateRow, TrialRow
 from codesign.study.search_judge import Stand, accuracies, costs_of
 from codesign.study.search_loop import Ended
 from codesign.study.search_space import LoadedSpace
-from codesign.study.search_verdict import Contender, duels, verdict
+from codesign.study.search_verdict import Contender, duels, spoken, verdict
 from codesign.study.strategy import Point
 from codesign.study.summary import summarise
 from codesign.yaml_writer import dump
@@ -77,7 +78,7 @@ def tell(
     note = " ".join(part for part in (space.spec.note, sentence) if part)
     failed = (*told.failed, *_failed(space, ended))
     findings = replace(told, note=note, front=front, failed=failed)
-    return Searched(findings, sentence, (*_lines(space, verified), *map(str, fought)))
+    return Searched(findings, sentence, (*_lines(space, verified), "", *spoken(fought, names[1])))
 
 
 def _summarised(
@@ -118,7 +119,9 @@ def _summarised(
 def _contender(space: LoadedSpace, one: Verified) -> Contender:
     stand = one.stand
     costs = costs_of(stand.cost, space.spec.objectives.costs)
-    return Contender(stand.name, accuracies(one.rows), costs, stand.campaign.strikes)
+    # Two dataflows of one array meet equal faults although they are two chips: the rows tell.
+    met = digest(tuple(row.faults_digest for row in one.rows))
+    return Contender(stand.name, accuracies(one.rows), costs, met)
 
 
 def _candidate(row: CandidateRow, on_front: bool) -> dict[str, object]:

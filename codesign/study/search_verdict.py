@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from codesign.comparisons import paired_difference, unpaired_difference
 from codesign.intervals import Interval
 
-__all__ = ["Contender", "Duel", "duels", "verdict"]
+__all__ = ["Contender", "Duel", "duels", "spoken", "verdict"]
 
 SAME_COST = 1e-9  # of the larger: sums of energies differ by rounding
 ERROR = 0.05  # chance of any false difference among all duels together
 Outcome = Literal["beats", "matches", "neither"]
+OUTCOMES: tuple[Outcome, ...] = ("beats", "matches", "neither")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +121,20 @@ def verdict(
     rest = len(hand_made) - len(beaten) - len(matched)
     tail = f"; {rest} stand unbeaten" if rest else ""
     return f"Found designs {' and '.join(parts)}{tail}."
+
+
+def spoken(fought: Sequence[Duel], hand_made: Sequence[str]) -> list[str]:
+    """For each hand-made design a line: the clearest duel against it, the best outcome first."""
+    lines = []
+    for name in hand_made:
+        for outcome in OUTCOMES:
+            clearest = _first(fought, outcome, [name])
+            if clearest:
+                lines.append(str(clearest[name]))
+                break
+        else:
+            lines.append(f"{name}: every found design costs more in something")
+    return lines
 
 
 def _duel(one: Contender, other: Contender, margin: float, level: float) -> Duel:
