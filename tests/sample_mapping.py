@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from codesign.accelerator import AcceleratorGraph, Component, Link, Unit
+from codesign.formats import Requantise
 from codesign.layers import Conv2d, Edge, Flatten, Input, Linear
 from codesign.mapping import Assignment, Cost, CostRow
 from codesign.network import NetworkGraph
@@ -13,10 +14,14 @@ from codesign.report import MappingView
 
 __all__ = ["sample_view"]
 
+QUARTER = Requantise(1, 4, 0, 127)
+
 
 def sample_view(name: str = "tiny") -> MappingView:
     """``conv`` is 4 positions of 9 terms for 2 channels, ``fc`` 8 terms for 3 channels."""
-    conv = Conv2d("conv", (Edge("input"),), np.ones((2, 1, 3, 3), int), np.zeros(2, int))
+    conv = Conv2d(
+        "conv", (Edge("input"),), np.ones((2, 1, 3, 3), int), np.zeros(2, int), requantise=QUARTER
+    )
     fc = Linear("fc", (Edge("flat"),), np.ones((3, 8), int), np.zeros(3, int))
     layers = (Input("input", (), (1, 4, 4)), conv, Flatten("flat", (Edge("conv"),)), fc)
     return MappingView(
