@@ -203,14 +203,15 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _map(arguments: argparse.Namespace) -> int:
-    from codesign.report import write_mapping
+    from codesign.report import MappingView, write_mapping
     from codesign.study.loading import load_study
     from codesign.study.mapped import mapped_designs
 
     study = load_study(arguments.study, arguments.overrides, arguments.allow)
     _one_thread()
     folder = Path(arguments.out) if arguments.out else Path("out") / f"{study.name}-map"
-    print(write_mapping(mapped_designs(study, _say), folder))
+    views = [MappingView.of(design, cost) for design, cost in mapped_designs(study, _say)]
+    print(write_mapping(views, folder))
     return 0
 
 

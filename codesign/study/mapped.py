@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
+from codesign.design import Design
+from codesign.engine import dense
+from codesign.mapping import Activity, Cost
 from codesign.study.building import build
-from codesign.study.findings import DesignFinding
 from codesign.study.loading import LoadedStudy
-from codesign.study.running import golden_accuracies
-from codesign.study.summary import design_finding
+from codesign.study.running import output_folder
 
 __all__ = ["mapped_designs"]
 
 
-def mapped_designs(study: LoadedStudy, say: Callable[[str], None]) -> tuple[DesignFinding, ...]:
-    """Every design and mitigated design of a study, mapped and priced."""
-    folder = study.spec.outputs.folder or Path("out") / study.name
-    built = build(study, folder, say)
-    golden = golden_accuracies(built)
-    return tuple(
-        design_finding(built.designs[v.name], v, golden[v.name], built, {}) for v in built.variants
-    )
+def mapped_designs(
+    study: LoadedStudy, say: Callable[[str], None]
+) -> tuple[tuple[Design, Cost], ...]:
+    """Every design and mitigated design of a study, with the cost of one golden inference."""
+    built = build(study, output_folder(study), say)
+    found = []
+    for name, design in built.designs.items():
+        golden = dense.golden(design.program, built.coded(name))
+        cost = design.mapping.cost(Activity(**dense.activity(golden)), design.guards)
+        found.append((design, cost))
+    return tuple(found)
