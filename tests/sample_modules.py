@@ -238,6 +238,45 @@ class SpikingResidual(nn.Module):
         return torch.stack(out)
 
 
+class RecurrentOutput(nn.Module):
+    """The output's own spikes come back, without a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.back = nn.Linear(128, 5), nn.Linear(5, 5, bias=False)
+        self.lif = leaky()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `torch.nn.Module.forward`."""
+        v, s = None, torch.zeros(x.shape[1], 5)
+        out = []
+        for now in x:
+            s, v = self.lif(self.fc(now.flatten(1)) + self.back(s), v)
+            out.append(s)
+        return torch.stack(out)
+
+
+class SpikesIntoNeurons(nn.Module):
+    """Neurons that read pooled spikes and rectified currents: values too coarse for a leak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(2, 4, 3, padding=1), nn.Linear(64, 5)
+        self.lif1, self.lif2 = leaky(), leaky(threshold=0.35, beta=0.8)
+        self.lif3 = leaky(threshold=0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `torch.nn.Module.forward`."""
+        v1 = v2 = v3 = None
+        out = []
+        for now in x:
+            s1, v1 = self.lif1(functional.relu(self.conv(now)), v1)
+            s2, v2 = self.lif2(functional.avg_pool2d(s1, 2), v2)
+            s3, v3 = self.lif3(self.head(s2.flatten(1)), v3)
+            out.append(s3)
+        return torch.stack(out).sum(0)
+
+
 class PooledBeside(SpikingResidual):
     """A pooled current beside a plain one: two scales that an addition brings together."""
 

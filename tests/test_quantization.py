@@ -15,6 +15,8 @@ from sample_modules import (
     Plain,
     PooledBeside,
     Recurrent,
+    RecurrentOutput,
+    SpikesIntoNeurons,
     SpikingResidual,
     hidden_states,
     images,
@@ -29,11 +31,11 @@ from codesign.engine.reference import evaluate
 from codesign.errors import LoweringError
 from codesign.formats import NumberFormat
 from codesign.learning.coding import direct_coding
-from codesign.learning.lowering import lower, skeleton_of
+from codesign.learning.lowering import lower, real_inputs, skeleton_of
 from codesign.learning.quantization import QuantModel
 from codesign.learning.roles import roles
 from codesign.learning.settings import Quantisation
-from codesign.network import Add, AvgPool2d, Concat, Conv2d, Leak, Lif, Linear, NetworkGraph
+from codesign.network import Add, AvgPool2d, Concat, Conv2d, Edge, Leak, Lif, Linear, NetworkGraph
 from codesign.program import MacArithmetic, Program
 from codesign.samples import InputCoding, Samples
 
@@ -72,6 +74,9 @@ CASES: dict[str, Case] = {
     ),
     "recurrent": (Recurrent, RATE, None, DEFAULT),
     "spiking residual": (SpikingResidual, RATE, None, DEFAULT),
+    "recurrent output": (RecurrentOutput, RATE, None, DEFAULT),
+    "spikes into neurons": (SpikesIntoNeurons, RATE, None, DEFAULT),
+    "wide membranes": (lambda: Looped("index"), RATE, None, Quantisation(membrane_bits=32)),
     "currents of two scales": (PooledBeside, RATE, None, DEFAULT),
     "called by steps": (hidden_states, RATE, 6, DEFAULT),
     "static, called by steps": (hidden_states, SIGNED, 3, DEFAULT),
@@ -210,6 +215,24 @@ def test_thresholds_are_whole_numbers_of_units_of_the_sum() -> None:
     # Share 0.9 in 8 fraction bits: 230 / 256.
     assert lif.leak == Leak("multiply", 8, 230)
     assert lif.format == NumberFormat(24)
+
+
+def test_neurons_on_coarse_values_get_a_finer_unit_and_fire_as_in_real_numbers() -> None:
+    model, samples = quantised("spikes into neurons")
+    network, numbers = model.network(), model.numbers()
+    for name in ("lif1", "lif2"):
+        layer = network[name]
+        assert isinstance(layer, Lif)
+        assert layer.inputs == (Edge(f"{name}.current"),)
+        assert 256 <= int(layer.threshold) < 2**15
+    # A count of four spikes is 1.0, and its unit makes 0.35 a whole number but for rounding.
+    unit = numbers["lif2.current"].scale
+    assert float(numbers["lif2"].threshold) * unit == pytest.approx(0.35, rel=1 / 512)
+    spikes, _ = real_inputs(samples, RATE)
+    module = seeded(SpikesIntoNeurons).eval()
+    with torch.no_grad():
+        wanted = module(spikes.transpose(0, 1)).numpy()
+    assert (np.abs(integers(model, samples) - wanted) <= 1).mean() > 0.95
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from codesign.errors import LoweringError
 from codesign.learning.lowering_build import Builder
 from codesign.learning.skeleton import TRANSPARENT, Skeleton, Weights
-from codesign.network import Add, Edge, Flatten, Layer, Lif, NetworkGraph, is_mac
+from codesign.network import Add, AvgPool2d, Edge, Flatten, Layer, Lif, NetworkGraph, is_mac
 from codesign.samples import InputCoding
 
 __all__ = ["finish"]
@@ -24,7 +24,7 @@ def finish(build: Builder, coding: InputCoding, name: str) -> Skeleton:
     last = build.resolve(build.edge(build.folded.output))
     weights = dict(build.weights)
     for lif in [x for x in layers.values() if isinstance(x, Lif)]:
-        layers[lif.name] = _gather(layers, lif, build.clips)
+        layers |= _gather(layers, lif, build.clips)
     layers = _needed(layers, last.source)
     for mac in [x for x in layers.values() if is_mac(x)]:
         if mac.inputs[0].delay_steps:
@@ -44,20 +44,43 @@ def _reads(layers: dict[str, Layer]) -> Counter[str]:
     return Counter(edge.source for layer in layers.values() for edge in layer.inputs)
 
 
-def _gather(layers: dict[str, Layer], lif: Lif, clips: dict[str, tuple[float, float]]) -> Lif:
-    """Neurons add their currents up themselves where all of them are sums of weighted inputs."""
+def _gather(
+    layers: dict[str, Layer], lif: Lif, clips: dict[str, tuple[float, float]]
+) -> dict[str, Layer]:
+    """What becomes of neurons and of the additions before them.
+
+    Neurons add their currents up themselves where all of them are sums of weighted inputs. Other
+    currents (spikes, codes) are too coarse for a threshold and a leak: an addition with a
+    multiplier stands between, which makes their unit finer.
+    """
     reads = _reads(layers)
     found: list[Edge] = []
     waiting = list(lif.inputs)
     while waiting:
         edge = waiting.pop(0)
-        layer = layers[edge.source]
-        if isinstance(layer, Add) and reads[layer.name] == 1 and layer.name not in clips:
-            waiting[:0] = [Edge(e.source, e.delay_steps + edge.delay_steps) for e in layer.inputs]
+        if _is_plain_sum(layers, reads, clips, edge.source):
+            inside = layers[edge.source].inputs
+            waiting[:0] = [Edge(e.source, e.delay_steps + edge.delay_steps) for e in inside]
         else:
             found.append(edge)
-    alone = all(_is_current(layers, reads, clips, edge.source) for edge in found)
-    return replace(lif, inputs=tuple(found)) if alone else lif
+    pooled = len(found) == 1
+    if all(_is_current(layers, reads, clips, edge.source, pooled) for edge in found):
+        return {lif.name: replace(lif, inputs=tuple(found))}
+    only = lif.inputs[0]
+    if only.delay_steps or _is_plain_sum(layers, reads, clips, only.source):
+        return {lif.name: lif}
+    finer = Add(f"{lif.name}.current", (only,), multipliers=(1,))
+    return {finer.name: finer, lif.name: replace(lif, inputs=(Edge(finer.name),))}
+
+
+def _is_plain_sum(
+    layers: dict[str, Layer],
+    reads: Counter[str],
+    clips: dict[str, tuple[float, float]],
+    name: str,
+) -> bool:
+    """Whether a layer only adds, for one reader."""
+    return isinstance(layers[name], Add) and reads[name] == 1 and name not in clips
 
 
 def _is_current(
@@ -65,10 +88,13 @@ def _is_current(
     reads: Counter[str],
     clips: dict[str, tuple[float, float]],
     name: str,
+    pooled: bool,
 ) -> bool:
-    """Whether a layer gives sums of weighted inputs, perhaps pooled, to one reader only."""
+    """Whether a layer gives sums of weighted inputs to one reader, perhaps pooled by their mean."""
     layer = layers[name]
-    while type(layer).__name__ in TRANSPARENT and reads[layer.name] == 1:
+    while reads[layer.name] == 1 and (
+        type(layer).__name__ in TRANSPARENT or (pooled and isinstance(layer, AvgPool2d))
+    ):
         layer = layers[layer.inputs[0].source]
     return is_mac(layer) and reads[layer.name] == 1 and layer.name not in clips
 

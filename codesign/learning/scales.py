@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import floor, inf, isfinite, log2
+from math import ceil, floor, inf, isfinite, log2
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ Array = NDArray[np.float64]
 
 SMALLEST_CHANNEL = 2.0**-8  # of the largest channel's weight scale: below, multipliers have no bits
 BIAS_BITS = 32
-CURRENT_STEPS = 64  # at most, units of a sum of unlike currents in the finest of them
+CURRENT_STEPS = 64  # units of a sum of unlike values in the finest of them
+THRESHOLD_STEPS = 256  # units of a sum of values that are no weighted sums in a threshold, at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,17 +250,10 @@ class _Scaling:
             low, high = self._ends(layer, role, scales[0])
             only = Requantise(1, 0, low, high)
             return Numbers(scales[0], requantise=(only,), multipliers=(1,))
-        ones = (1,) * len(scales)
-        if role.rule == "whole" or (role.rule == "sum" and len(set(scales)) == 1):
-            return Numbers(scales[0], multipliers=ones)
+        if role.rule == "whole":
+            return Numbers(scales[0], multipliers=(1,) * len(scales))
         if role.rule == "sum":
-            spread = max(scales) / min(scales)
-            if spread >= 1 << 15:
-                raise LoweringError(
-                    f"layer {layer.name!r} adds values whose scales differ {spread:.0f} times; put "
-                    "a convolution or linear layer before the smaller one"
-                )
-            unit = min(scales) / max(1, min(CURRENT_STEPS, floor((1 << 14) / spread)))
+            unit = min(scales) / self._steps(layer, scales)
             parts = np.rint(np.asarray(scales) / unit).astype(np.int64)
             return Numbers(unit, multipliers=tuple(parts.tolist()))
         code = self._code_scale(layer, role, max(scales))
@@ -267,6 +261,21 @@ class _Scaling:
         low, high = self._ends(layer, role, code)
         only = Requantise(1, shift, low, high)
         return Numbers(code, requantise=(only,), multipliers=tuple(parts.tolist()))
+
+    def _steps(self, layer: Add, scales: list[float]) -> int:
+        """Units of a sum in its finest input, so that ratios and a threshold are near enough."""
+        spread = max(scales) / min(scales)
+        if spread >= 1 << 14:
+            raise LoweringError(
+                f"layer {layer.name!r} adds values whose scales differ {spread:.0f} times; put a "
+                "convolution or linear layer before the smaller one"
+            )
+        wanted = 1 if len(set(scales)) == 1 else CURRENT_STEPS
+        lif, gain = self._reached(layer)
+        if lif is not None:
+            threshold = float(self.skeleton.neurons[lif.name].threshold.min())
+            wanted = max(wanted, ceil(THRESHOLD_STEPS * min(scales) / (threshold * gain)))
+        return min(wanted, floor((1 << 14) / spread))
 
     def _concat(self, layer: Concat, role: Role, scales: list[float]) -> Numbers:
         incoming = [self.roles[edge.source] for edge in layer.inputs]
