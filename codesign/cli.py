@@ -75,6 +75,9 @@ def _dispatch(typed: list[str], commands: Sequence[Command]) -> int:
     if not typed[0].startswith("-") and typed[0] not in names:
         raise CodesignError(f"no command {typed[0]!r}{nearest(typed[0], names)}")
     arguments, rest = _parser(commands).parse_known_args(typed)
+    if hasattr(arguments, "overrides"):  # argparse takes none that stand behind an option
+        arguments.overrides += [word for word in rest if "=" in word and word[0] != "-"]
+        rest = [word for word in rest if "=" not in word or word[0] == "-"]
     if rest:
         options = re.findall(r"--[a-z][a-z-]*", arguments.parser.format_help())
         raise CodesignError(f"{typed[0]} takes no {rest[0]!r}{nearest(rest[0], options)}")

@@ -133,3 +133,11 @@ def test_check_of_a_broken_study_exits_with_2_and_no_trace(tmp_path):
     assert "study.yaml:17:" in run.stderr
     assert "Traceback" not in run.stderr
     assert run.stdout == ""
+
+
+def test_overrides_may_stand_behind_options(tmp_path):
+    file = written(tmp_path, GOOD)
+    command = [sys.executable, "-m", "codesign", "check", file, "--allow", "mine"]
+    run = subprocess.run([*command, "effort.trials=9"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "at most 54 trials" in run.stdout
