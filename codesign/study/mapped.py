@@ -17,10 +17,11 @@ __all__ = ["mapped_designs"]
 def mapped_designs(
     study: LoadedStudy, say: Callable[[str], None]
 ) -> tuple[tuple[Design, Cost], ...]:
-    """Every design and mitigated design of a study, with the cost of one golden inference."""
+    """Every design of a study, unprotected, with the cost of one golden inference."""
     built = build(study, output_folder(study), say)
     found = []
-    for name, design in built.designs.items():
+    for name in study.spec.designs:
+        design = built.designs[name]
         golden = dense.golden(design.program, built.coded(name))
         cost = design.mapping.cost(Activity(**dense.activity(golden)), design.guards)
         found.append((design, cost))
