@@ -213,7 +213,8 @@ class Effects:
         Raises:
             FaultError: Naming the first row that cannot be.
         """
-        for i, row in enumerate(self.table):
+        for i in np.flatnonzero(~_plainly_possible(self.table, program)).tolist():
+            row = self.table[i]
             problem = _problem(row, program)
             if problem:
                 raise FaultError(f"effect {i} (trial {row['trial']}): {problem}")
@@ -268,6 +269,62 @@ def corrupt(values: NDArray[np.int64], row: np.void) -> NDArray[np.int64]:
     if op is Op.stuck:
         return form.decode((pattern & ~row["mask"]) | (row["value"] & row["mask"]))
     raise FaultError(f"corruption {op.name!r} belongs to an operation, not to a value")
+
+
+def _plainly_possible(table: NDArray[np.void], program: Program) -> NDArray[np.bool_]:
+    """``[effects]`` rows that surely can exist, all at once; `_problem` judges the others."""
+    network = program.network
+    kind, at, op = (table[name].astype(np.int64) for name in ("kind", "at", "op"))
+    known = (kind >= 0) & (kind < len(Kind)) & (at >= 0) & (at < len(At))
+    known &= (op >= 0) & (op < len(Op)) & (table["layer"] >= 0)
+    known &= (table["layer"] < len(network.layers)) & (table["reader"] >= -1)
+    known &= (table["reader"] < len(network.layers)) & (table["execution"] >= -1)
+    known &= table["execution"] < program.executions
+    bits = table["bits"].astype(np.int64)
+    narrow = (bits >= 1) & (bits <= MAX_BITS) & (table["mask"] > 0)
+    narrow &= table["mask"] >> np.clip(bits, 0, MAX_BITS) == 0
+    known &= (op != Op.xor) & (op != Op.stuck) | narrow
+    operation = (kind == Kind.operation) & ((op == Op.skip) | (op == Op.always))
+    often = (op != Op.always) | (at == At.fire) | (at == At.reset)
+    known &= np.where(kind == Kind.operation, operation & often, op < Op.skip)
+    allowed = np.zeros((len(Kind), len(At)), dtype=bool)
+    for place, ats in PLACES.items():
+        allowed[place, list(ats)] = True
+    for index in np.unique(table["layer"][known]).tolist():
+        mine = np.flatnonzero(known & (table["layer"] == index))
+        known[mine] = _fits_layer(table[mine], program, network.layers[index].name, allowed)
+    return known
+
+
+def _fits_layer(
+    rows: NDArray[np.void], program: Program, name: str, allowed: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """``[rows]`` of one layer, whether place, box and segment surely are there."""
+    layer, (positions, channels) = program.network[name], program.network.grid(name)
+    kind, at = rows["kind"], rows["at"]
+    sums = (kind == Kind.operand) | (kind == Kind.term) | (kind == Kind.accumulator)
+    spikes = (kind == Kind.state) | (kind == Kind.operation) | (kind == Kind.spike)
+    fits = allowed[kind, at]
+    fits &= ~(sums | (at == At.bias)) | is_mac(layer)
+    fits &= ~(spikes | (at == At.threshold)) | isinstance(layer, Lif)
+    fits &= _picks(rows["m"], positions) & _picks(rows["n"], channels)
+    if is_mac(layer):
+        by_term = (kind == Kind.operand) | (kind == Kind.term)
+        fits &= ~by_term | _picks(rows["k"], program.network.mac_shape(name)[1])
+        segments = program.arithmetic[name].segments
+        terms = np.array([stop - start for start, stop in segments])
+        segment, after = rows["segment"], rows["after"]
+        there = (segment >= -1) & (segment < len(segments))
+        counted = (segment >= 0) & (after >= 1) & (after <= terms[np.where(there, segment, 0)])
+        fits &= (kind != Kind.accumulator) | (there & ((at != At.after) | counted))
+    return np.asarray(fits)
+
+
+def _picks(selector: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    """``[rows]`` whether a selector picks something of an axis and nothing outside of it."""
+    start, stop, step = selector.T
+    stop = np.where(stop < 0, size, stop)
+    return np.asarray((start >= 0) & (start < stop) & (stop <= size) & (step >= 1))
 
 
 def _problem(row: np.void, program: Program) -> str:
