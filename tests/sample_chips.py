@@ -154,13 +154,13 @@ def _array_assignments() -> list[Assignment]:
 
 
 def _core_assignments() -> list[Assignment]:
-    """The hidden layer on cores 0 to 2 and a part of 3, the output layer on the rest of core 3."""
+    """The hidden layer on cores 0 to 2 and a part of 3, the output layer there too, a column on."""
     found, cycle = [], 1
     for step in range(STEPS):
         for name, k, n in SNN:
             starts = [(core, 0, 20) for core in range(3)] + [(3, 0, 4)]
             if name == "output":
-                starts = [(3, 4, 14)]
+                starts = [(3, 5, 15)]
             done = 0
             for number, (core, first, last) in enumerate(starts):
                 channels = (done, done + last - first, 1)

@@ -303,8 +303,8 @@ def test_one_layer_can_be_seen_alone(wide: Any) -> None:
     fills = chip.locator('g.unit[aria-label^="crossbar"] .cell').evaluate_all(
         "(cells) => cells.map((c) => c.getAttribute('fill'))"
     )
-    # 10 of 20 columns of the last core, in cells of two columns and six rows: 5 of 10 by 11
-    assert fills.count("#d55e00") == 5 * 11
+    # Columns 5 to 14 of the last core, in cells of two columns and six rows: 6 of 10 by 11
+    assert fills.count("#d55e00") == 6 * 11
     assert chip.locator('.legend button[aria-pressed="true"]').count() == 1
 
 
