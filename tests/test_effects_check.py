@@ -46,13 +46,7 @@ def exists(row: dict[str, int], picks: dict[str, tuple[int, int, int]]) -> bool:
     homes |= dict.fromkeys((Kind.state, Kind.operation, Kind.spike), (2,))
     if row["layer"] not in homes[Kind(kind)] or At(at) not in PLACES[Kind(kind)]:
         return False
-    if (op in (Op.skip, Op.always)) != (kind == Kind.operation):
-        return False
-    if op == Op.always and at not in (At.fire, At.reset):
-        return False
-    if op in (Op.xor, Op.stuck) and not (
-        1 <= row["bits"] <= 48 and 1 <= row["mask"] < 2 ** row["bits"]
-    ):
+    if not corrupts(row):
         return False
     if kind == Kind.accumulator:
         if row["segment"] not in (-1, 0, 1):
@@ -62,11 +56,21 @@ def exists(row: dict[str, int], picks: dict[str, tuple[int, int, int]]) -> bool:
     return row["reader"] in (-1, 0, 1, 2) and row["execution"] in (-1, 0, 1)
 
 
+def corrupts(row: dict[str, int]) -> bool:
+    """Whether the corruption belongs to the kind and its mask to the bits."""
+    if row["kind"] == Kind.operation:
+        often = row["op"] == Op.always and row["at"] in (At.fire, At.reset)
+        return row["op"] == Op.skip or often
+    if row["op"] in (Op.xor, Op.stuck):
+        return 1 <= row["bits"] <= 48 and 1 <= row["mask"] < 2 ** row["bits"]
+    return row["op"] in (Op.replace, Op.add, Op.scale)
+
+
 def test_every_row_is_judged_as_the_words_say(program: Program) -> None:
     draw = np.random.default_rng(5)
     judged = {True: 0, False: 0}
     for _ in range(3000):
-        kind = Kind(draw.integers(len(Kind)))
+        kind = Kind(int(draw.integers(len(Kind))))
         sensible = draw.random() < 0.9
         at = draw.choice(PLACES[kind]) if sensible else draw.integers(len(At))
         last = [Op.skip, Op.always] if kind is Kind.operation else [Op.xor, Op.stuck, Op.add]
