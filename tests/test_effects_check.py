@@ -31,7 +31,7 @@ def program() -> Program:
 
 def exists(row: dict[str, int], picks: dict[str, tuple[int, int, int]]) -> bool:
     """Whether a row can exist in the program above, from the words of `codesign.effects`."""
-    kind, at, op = row["kind"], row["at"], row["op"]
+    kind, at = row["kind"], row["at"]
     sizes = {"m": 2, "n": 3 if row["layer"] == 0 else 4, "k": 3}
     if row["layer"] == 0:
         sizes |= {"m": 3, "n": 2}  # a plain [2, 3] tensor: the first axis is the channel
