@@ -291,7 +291,8 @@ def _plainly_possible(table: NDArray[np.void], program: Program) -> NDArray[np.b
     for place, ats in PLACES.items():
         allowed[place, list(ats)] = True
     for index in np.unique(table["layer"][known]).tolist():
-        mine = np.flatnonzero(known & (table["layer"] == index))
+        at = np.flatnonzero(known & (table["layer"] == index))
+        mine = slice(at[0], at[-1] + 1) if at[-1] - at[0] + 1 == len(at) else at  # a view, mostly
         known[mine] = _fits_layer(table[mine], program, network.layers[index].name, allowed)
     return known
 
