@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codesign.effects import At
+from codesign.engine.dense_codes import requantise_long
 from codesign.engine.dense_mac import MacPlan
-from codesign.engine.dense_numbers import requantise_long, widest, within_long
+from codesign.engine.dense_numbers import widest, within_long
 from codesign.engine.dense_rows import Rows
 from codesign.formats import NumberFormat, Requantise
 

@@ -23,7 +23,8 @@ __all__ = ["MEMORY_MB", "Golden", "batches", "check_samples", "golden", "golden_
 Ints = NDArray[np.int64]
 MEMORY_MB = 512
 COPIES, BYTES = 16, 8  # of a layer's numbers that may be alive together, of one
-SMALLEST, CACHED_NUMBERS = 16, 1 << 20  # samples, and numbers of one layer, of a batch
+SMALLEST, CACHED_NUMBERS = 16, 1 << 20  # samples, and numbers of one layer and step, of a batch
+STATES = 4  # of a spiking layer, that stay in the cache together
 NARROW = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
@@ -161,9 +162,9 @@ def _joined_flags(parts: list[Flags]) -> Flags:
 
 def batches(plan: Plan, samples: Ints, memory_mb: int) -> Iterator[Ints]:
     """Samples to compute at once: as many as stay in a processor's cache, within the bound."""
-    size = plan.program.network.steps if plan.lifs else 1
-    numbers = size * plan.widest_layer
-    most = memory_mb * (1 << 20) // (COPIES * BYTES * numbers)
-    batch = max(1, min(most, max(SMALLEST, CACHED_NUMBERS // numbers)))
+    numbers, steps = plan.widest_layer, plan.program.network.steps
+    most = memory_mb * (1 << 20) // (COPIES * BYTES * numbers * steps)
+    cached = CACHED_NUMBERS // (numbers * (STATES if plan.lifs else 1))
+    batch = max(1, min(most, max(SMALLEST, cached)))
     for i in range(0, len(samples), batch):
         yield samples[i : i + batch]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from codesign.engine.dense_numbers import Value, carrier, requantise
+from codesign.engine.dense_codes import requantise
+from codesign.engine.dense_numbers import Value, carrier
 from codesign.formats import Requantise
 from codesign.network import Add, AvgPool2d, Concat, Flatten, Layer, MaxPool2d, Pad, Slice
 

@@ -66,9 +66,10 @@ def lif_layer(
     plan = mine.plan
     rows = [mine.at(moment, t) for t in range(moment.first, moment.last)]
     current = _sum(currents)
-    proof = _Proof(plan, state.low, state.high)
-    for step in rows:
-        proof.step(step, current)
+    proof = _prove(mine, rows, current, state)
+    if proof.dtype != torch.float32 or not proof.fits:
+        current = _tightened(current)
+        proof = _prove(mine, rows, current, state)
     neurons = _Neurons(plan, state, proof, len(moment.samples))
     flags = Flags.none(len(moment.samples))
     low, high = _line_ends(rows)
@@ -80,7 +81,7 @@ def lif_layer(
     total = current.data.flatten(2).to(proof.dtype)
     for i, step in enumerate(rows):
         neurons.begin(step, proof.begins[i], moment, flags)
-        neurons.operate(step, total[min(i, len(total) - 1)])
+        neurons.operate(step, total[min(i, len(total) - 1)], spikes[i])
         neurons.spike(step, spikes[i], moment)
         neurons.end(step, moment)
     state.low, state.high = proof.low, proof.high
@@ -99,6 +100,24 @@ def _sum(currents: list[Value]) -> Value:
     for current in currents[1:]:
         data = data + current.data.to(dtype)
     return Value(data, low, high)
+
+
+def _tightened(current: Value) -> Value:
+    """With the range that its elements have, a little widened so that few ranges differ."""
+    low, high = (int(end) for end in current.data.aminmax())
+    grain = max(1, (1 << widest(low, high).bit_length()) >> 4)
+    low, high = low // grain * grain, -(-high // grain) * grain
+    return Value(current.data, max(low, current.low), min(high, current.high))
+
+
+def _prove(mine: LifRows, rows: list[StepRows], current: Value, state: LifState) -> _Proof:
+    """The proof for some steps, remembered."""
+    key = (state.low, state.high, current.low, current.high, *map(id, rows))
+    if key not in mine.proofs:
+        proof = mine.proofs[key] = _Proof(mine.plan, state.low, state.high)
+        for step in rows:
+            proof.step(step, current)
+    return mine.proofs[key]
 
 
 def _line_ends(rows: list[StepRows]) -> tuple[int, int]:
@@ -127,6 +146,7 @@ class _Proof:
     fits: bool = True
     stray: bool = False
     begins: list[tuple[tuple[int, int], tuple[int, int]]] = field(default_factory=list)
+    _last: tuple[int, tuple[int, int]] | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -140,6 +160,10 @@ class _Proof:
     def step(self, rows: StepRows, current: Value) -> None:
         """One step further."""
         before = self.low, self.high
+        if self._last == (id(rows), before):  # the step before changed nothing
+            self.begins.append(self.begins[-1])
+            return
+        self._last = id(rows), before
         self._become(*rows.begin.reach(*before))
         self.begins.append((before, (self.low, self.high)))
         self._guard(before)
@@ -150,10 +174,10 @@ class _Proof:
             elif operation == "integrate":
                 self._write(self.low + current.low, self.high + current.high)
             elif operation == "fire":
-                self._see(*(int(end) for end in rows.threshold.aminmax()))
+                self._see(*rows.limits)
             elif self.plan.layer.reset != "none":
                 kept = self.low, self.high
-                self._reset(*(int(end) for end in rows.threshold.aminmax()))
+                self._reset(*rows.limits)
             if kept:
                 self._become(min(self.low, kept[0]), max(self.high, kept[1]))
         self._become(*rows.end.reach(self.low, self.high))
@@ -252,11 +276,13 @@ class _Neurons:
             self.v = passed.value.data[0].to(self.dtype)
             flags.add_(passed.flags())
 
-    def operate(self, rows: StepRows, current: Tensor) -> None:
-        """The four operations in their order."""
+    def operate(self, rows: StepRows, current: Tensor, line: Tensor) -> None:
+        """The four operations in their order; what fires is written to the line where it can be."""
+        direct = self.dtype == line.dtype and self.plan.silence is None and not len(rows.line)
         for operation in self.layer.order:
             broken = rows.broken.get(operation)
             if operation == "fire":
+                self.f = line if direct else torch.empty_like(self.v)
                 self._fire(rows, broken)
             elif operation == "reset":
                 self._reset(rows, broken)
@@ -277,7 +303,8 @@ class _Neurons:
         if self.plan.silence is not None:
             self.run = (self.run + 1) * self.f
             out = self.f * (self.run < self.plan.silence)
-        line.copy_(out)
+        if out is not line:
+            line.copy_(out)
         rows.line.apply_(line[None], moment.samples)
 
     def end(self, rows: StepRows, moment: Moment) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,6 +112,12 @@ class StepRows:
     threshold: Tensor
     broken: dict[str, Broken]
 
+    @cached_property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest threshold."""
+        low, high = self.threshold.aminmax()
+        return int(low), int(high)
+
 
 class LifRows:
     """The rows of one layer in one trial, prepared once for each way in which a step meets them."""
@@ -119,6 +126,7 @@ class LifRows:
         self.plan, self._rows = plan, rows
         self._distinct, self._which = distinct_windows(rows)
         self._steps: dict[tuple[bytes, ...], StepRows] = {}
+        self.proofs: dict[tuple[int, ...], Any] = {}
 
     def at(self, moment: Moment, step: int) -> StepRows:
         """The rows of one step of a moment."""

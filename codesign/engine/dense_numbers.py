@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from codesign.errors import UnsupportedError
-from codesign.formats import NumberFormat, Requantise
+from codesign.formats import NumberFormat
 
 __all__ = [
     "Value",
@@ -26,8 +25,6 @@ __all__ = [
     "fit",
     "fit_long",
     "popcount",
-    "requantise",
-    "requantise_long",
     "widest",
     "within_long",
 ]
@@ -171,77 +168,3 @@ def popcount(patterns: Tensor) -> Tensor:
     v = v + (v >> 8)
     v = v + (v >> 16)
     return (v + (v >> 32)) & 0x7F
-
-
-# ----------------------------------------------------------------------------- requantisation
-
-
-def requantise(value: Value, q: Requantise, axis: int) -> Value:
-    """Codes of sums; a per-channel multiplier runs along an axis of ``value.data``.
-
-    In floats while the product has the bits for it (one multiplication by multiplier / 2^shift, a
-    dyadic number, is then exact), else in int64.
-    """
-    multipliers = np.asarray(q.multiplier, dtype=np.int64).ravel()
-    reach = widest(value.low, value.high) * int(multipliers.max())
-    extremes = {int(multipliers.min()), int(multipliers.max())}
-    ends = [_code(q, end, m) for end in (value.low, value.high) for m in extremes]
-    low, high = min(ends), max(ends)
-    dtype = carrier(low, high, "codes")
-    if reach >= 1 << (FLOAT64_BITS - 2):
-        within_long(0, reach >> 1, "a requantisation product")
-        codes = requantise_long(value.data.long(), q, axis)
-        return Value(codes.to(dtype), low, high)
-    narrow = value.data.dtype == torch.float32 and reach < 1 << (FLOAT32_BITS - 2)
-    work = torch.float32 if narrow and q.shift < FLOAT32_BITS - 2 else torch.float64
-    data = value.data.to(work) * _scale(q, axis, value.data, work)
-    if q.shift and q.rounding == "half_up":
-        data.add_(0.5).floor_()
-    elif q.shift:
-        data = data.round_() if q.rounding == "half_even" else data.floor_()
-    return Value(data.clamp_(q.low, q.high).to(dtype), low, high)
-
-
-def requantise_long(sums: Tensor, q: Requantise, axis: int) -> Tensor:
-    """Codes of int64 sums whose products fit 63 bits."""
-    product = sums * _along(q.multiplier, axis, sums)
-    if q.shift:
-        floor = product >> q.shift
-        rest = product & ((1 << q.shift) - 1)
-        half = 1 << (q.shift - 1)
-        if q.rounding == "half_up":
-            floor = floor + (rest >= half)
-        elif q.rounding == "half_even":
-            floor = floor + ((rest > half) | ((rest == half) & (floor & 1 == 1)))
-        product = floor
-    return product.clamp(q.low, q.high)
-
-
-def _scale(q: Requantise, axis: int, like: Tensor, dtype: torch.dtype) -> Tensor | float:
-    """Multiplier / 2^shift, exact in a float."""
-    if np.ndim(q.multiplier) == 0:
-        return float(q.multiplier) / 2.0**q.shift
-    along = _along(q.multiplier, axis, like)
-    return (along.double() / 2.0**q.shift).to(dtype) if isinstance(along, Tensor) else along
-
-
-def _along(multiplier: object, axis: int, like: Tensor) -> Tensor | int:
-    """A multiplier ready to be multiplied along one axis of a tensor."""
-    flat = np.asarray(multiplier, dtype=np.int64).ravel()
-    if len(flat) == 1:
-        return int(flat[0])
-    shape = [1] * like.ndim
-    shape[axis] = len(flat)
-    return torch.from_numpy(flat.copy()).to(like.device).reshape(shape)
-
-
-def _code(q: Requantise, total: int, multiplier: int) -> int:
-    """Of one sum, in Python's integers."""
-    product = total * multiplier
-    whole, rest = product >> q.shift, product & ((1 << q.shift) - 1)
-    half = (1 << q.shift) >> 1
-    up = q.shift > 0 and (
-        (q.rounding == "half_up" and rest >= half)
-        or (q.rounding == "half_even" and (rest, whole & 1) > (half, 0))
-    )
-    return min(max(whole + up, q.low), q.high)

@@ -14,7 +14,7 @@ from codesign.engine.dense_guards import ValueGuard, guards_at
 from codesign.engine.dense_lif_rows import LifPlan, LifRows, lif_plan
 from codesign.engine.dense_mac import MacPlan, mac_plan
 from codesign.engine.dense_moment import NO_ROWS, Moment
-from codesign.engine.dense_rows import Rows, Stack, expand, spans, windows
+from codesign.engine.dense_rows import Rows, Stack, expand, spans, take, windows
 from codesign.engine.dense_sums import MacRows
 from codesign.network import Lif, is_mac
 from codesign.program import Program
@@ -106,6 +106,10 @@ def _rounds(program: Program) -> tuple[tuple[int, int, bool], ...]:
     return tuple((a, b, bool(looped[a])) for a, b in zip(starts, stops, strict=True))
 
 
+def _layers(layer: NDArray[np.int32]) -> list[int]:
+    return np.unique(layer).tolist()
+
+
 @dataclass(frozen=True, eq=False)
 class Read:
     """Rows on a layer's stored values as one reader gets them.
@@ -139,8 +143,8 @@ class TrialRows:
         self.plan = plan
         kind, layer = rows["kind"], rows["layer"]
         stored = kind == Kind.activation
-        self._stored = {i: rows[stored & (layer == i)] for i in set(layer[stored].tolist())}
-        own = {i: rows[~stored & (layer == i)] for i in set(layer[~stored].tolist())}
+        self._stored = {i: take(rows, stored & (layer == i)) for i in _layers(layer[stored])}
+        own = {i: take(rows, ~stored & (layer == i)) for i in _layers(layer[~stored])}
         self.first = set(own)
         self.macs = {i: MacRows(p, own.get(i, NO_ROWS)) for i, p in plan.macs.items()}
         self.lifs = {i: LifRows(p, own.get(i, NO_ROWS)) for i, p in plan.lifs.items()}

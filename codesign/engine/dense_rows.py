@@ -34,6 +34,7 @@ __all__ = [
     "expand",
     "reach",
     "spans",
+    "take",
     "waves",
     "windows",
 ]
@@ -63,6 +64,17 @@ def spans(rows: Rows, axis: str, size: int) -> Span:
     start, stop, step = (np.ascontiguousarray(rows[axis][:, i]) for i in range(3))
     stop = np.where(stop < 0, size, stop)
     return Span(start, np.maximum(-((start - stop) // step), 0), step)
+
+
+def take(rows: Rows, mask: NDArray[np.bool_]) -> Rows:
+    """Rows of a mask, in order; a view where they lie together (a row is 166 bytes)."""
+    count = int(np.count_nonzero(mask))
+    if count == 0:
+        return rows[:0]
+    first = int(mask.argmax())
+    if mask[first : first + count].all():
+        return rows[first : first + count]
+    return rows[mask]
 
 
 def windows(rows: Rows, axis: str, size: int) -> tuple[Ints, Ints]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from codesign.effects import At
 from codesign.engine.dense_blocks import Block, block_totals, blocks, whole
+from codesign.engine.dense_codes import requantise
 from codesign.engine.dense_mac import (
     Bias,
     MacPlan,
@@ -28,10 +29,10 @@ from codesign.engine.dense_mac import (
     weights_of,
 )
 from codesign.engine.dense_moment import NO_ROWS, Boxes, Flags, Moment, distinct_windows
-from codesign.engine.dense_numbers import Value, carrier, fit, requantise
+from codesign.engine.dense_numbers import Value, carrier, fit
 from codesign.engine.dense_pairs import count_term_by_term, pair_totals, touched
 from codesign.engine.dense_product import linear_sums
-from codesign.engine.dense_rows import Rows, spans
+from codesign.engine.dense_rows import Rows, spans, take
 from codesign.engine.dense_weight_flags import weight_flags
 
 __all__ = ["MacRows", "mac_layer", "overflow_count"]
@@ -53,9 +54,9 @@ class MacRows:
         share = moment.share(self._distinct)
         key = share.tobytes()
         if key not in self._acting:
-            share = share[:, self._which]
-            here = share.min(axis=0) > 0
-            self._acting[key] = Acting(self.plan, self._rows[here], share[:, here])
+            here = (share.min(axis=0) > 0)[self._which]
+            rows = take(self._rows, here)
+            self._acting[key] = Acting(self.plan, rows, share[:, self._which[here]])
         return self._acting[key]
 
 
@@ -79,6 +80,7 @@ class Acting:
         plain = self.always & (rows["at"] == At.weight) & every_m
         self._added = self.always & (rows["at"] == At.bias)
         self.plain = np.flatnonzero(plain)
+        self._plain_rows = take(rows, plain)
         self.special = np.flatnonzero(~plain & ~self._added)
         self._weights: dict[bytes, Weights] = {}
         self._blocks: dict[bytes, list[Block] | None] = {}
@@ -87,26 +89,26 @@ class Acting:
     @cached_property
     def weights(self) -> Weights:
         """Under the plain rows."""
-        return self._weights_under(self.plain)
+        return self._weights_under(self._plain_rows)
 
     @cached_property
     def bias(self) -> Bias:
         """Under the bias rows that always act."""
-        return bias_of(self.plan, self.rows[self._added])
+        return bias_of(self.plan, take(self.rows, self._added))
 
     def block_weights(self, block: Block) -> Weights:
         """As a block reads them."""
         own = block.chosen[self.rows["at"][block.chosen] == At.weight]
-        return self._weights_under(np.sort(np.concatenate([self.plain, own])))
-
-    def _weights_under(self, chosen: Ints) -> Weights:
-        key = chosen.tobytes()
+        if len(own) == 0:
+            return self.weights
+        key = own.tobytes()
         if key not in self._weights:
-            rows = self.rows[chosen]
-            self._weights[key] = (
-                weights_of(self.plan, rows) if len(rows) else self.plan.golden_weights
-            )
+            chosen = np.sort(np.concatenate([self.plain, own]))
+            self._weights[key] = self._weights_under(self.rows[chosen])
         return self._weights[key]
+
+    def _weights_under(self, rows: Rows) -> Weights:
+        return weights_of(self.plan, rows) if len(rows) else self.plan.golden_weights
 
     def bound(self, x: Value) -> Safety:
         """What bounds prove for inputs of a range."""

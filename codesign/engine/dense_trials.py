@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from codesign.engine.dense_golden import Golden, batches
 from codesign.engine.dense_moment import Flags
 from codesign.engine.dense_plan import OUTSIDE, TrialRows
-from codesign.engine.dense_rows import Rows, windows
+from codesign.engine.dense_rows import Rows, take, windows
 from codesign.engine.dense_run import Run
 from codesign.engine.observables import Observables
 
@@ -55,7 +55,7 @@ class Trials:
             key = mine.tobytes()
             if key not in done:
                 watched = {n: x[trial] for n, x in seen.watched.items()} if not done else {}
-                done[key] = self._execute(rows[mine], watched)
+                done[key] = self._execute(take(rows, mine), watched)
             runs.append(done[key])
         chosen, corrected, detected = _vote(np.stack([outputs for outputs, _ in runs]))
         flags = Flags(corrected, detected)
