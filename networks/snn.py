@@ -67,11 +67,14 @@ class FcLif(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Spike counts ``[samples, classes]``; the input is timed unless coded directly."""
         membranes = [lif.reset_mem() for lif in self.lif]  # type: ignore[operator]
+        # Given directly, the input and so the first current is the same in every step.
+        still = self.fc[0](x.flatten(1)) if self.input_coding == "direct" else None
         counts = []
         for t in range(self.steps):
-            spikes = (x if self.input_coding == "direct" else x[t]).flatten(1)
-            for i, (fc, lif) in enumerate(zip(self.fc, self.lif, strict=True)):
-                spikes, membranes[i] = lif(fc(spikes), membranes[i])
+            current = self.fc[0](x[t].flatten(1)) if still is None else still
+            spikes, membranes[0] = self.lif[0](current, membranes[0])
+            for i in range(1, len(self.fc)):
+                spikes, membranes[i] = self.lif[i](self.fc[i](spikes), membranes[i])
             counts.append(spikes)
         return torch.stack(counts).sum(0)
 
@@ -135,10 +138,11 @@ class ConvLif(nn.Module):
         """Spike counts ``[samples, classes]``; the input is timed unless coded directly."""
         pool = functional.max_pool2d if self.pool == "max" else functional.avg_pool2d
         v1, v2, v3 = self.lif1.reset_mem(), self.lif2.reset_mem(), self.lif3.reset_mem()
+        still = pool(self.bn1(self.conv1(x)), 2) if self.input_coding == "direct" else None
         counts = []
         for t in range(self.steps):
-            now = x if self.input_coding == "direct" else x[t]
-            spikes, v1 = self.lif1(pool(self.bn1(self.conv1(now)), 2), v1)
+            current = pool(self.bn1(self.conv1(x[t])), 2) if still is None else still
+            spikes, v1 = self.lif1(current, v1)
             spikes, v2 = self.lif2(pool(self.bn2(self.conv2(spikes)), 2), v2)
             spikes, v3 = self.lif3(self.linear(spikes.flatten(1)), v3)
             counts.append(spikes)
