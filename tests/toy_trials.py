@@ -141,6 +141,30 @@ def make_corpse() -> Work:
     return toy_work
 
 
+def jobs(trials: Sequence[int], looks: tuple[int, ...] = ()) -> list[Job]:
+    """A job of so many trials for each of toy 0, toy 1 and so on."""
+    return [Job(toy_task(number), count, looks) for number, count in enumerate(trials)]
+
+
+def stored(path: Path) -> dict[str, list[TrialRow]]:
+    """What a results file holds, by the names of its tasks."""
+    with Results(path, readonly=True) as results:
+        return {task.name: results.rows(task.digest) for task in results.tasks()}
+
+
+def expected(trials: Sequence[int]) -> dict[str, list[TrialRow]]:
+    """What a campaign must hold, from the definition of a toy trial."""
+    return {
+        toy_task(number).name: [toy_row(toy_task(number).digest, i) for i in range(count)]
+        for number, count in enumerate(trials)
+    }
+
+
+def unneeded() -> Work:
+    """A worker that nobody may ask for."""
+    raise AssertionError("nothing is missing, so no worker is needed")
+
+
 def say(text: str) -> None:
     """One line on standard output, whole, even if the process is killed in the next instant."""
     os.write(1, f"{text}\n".encode())
