@@ -3,11 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from sample_programs import (
+    dot,
+    membrane,
+    one_neuron,
+    plain,
+    raster,
+    row,
+    run,
+    samples_of,
+    value,
+)
 
-from codesign.effects import Effects
-from codesign.engine.observables import Observables
-from codesign.engine.reference import count_overflows, evaluate
-from codesign.errors import DataError, FaultError
+from codesign.engine.reference import count_overflows
 from codesign.formats import NumberFormat, Requantise
 from codesign.guards import Clamp, Correct, Recompute, Replace, Silence
 from codesign.network import (
@@ -26,49 +34,7 @@ from codesign.network import (
     Pad,
     Slice,
 )
-from codesign.program import MacArithmetic, Program
-from codesign.samples import Samples
-
-WIDE = NumberFormat(40)
-
-
-def plain(network: NetworkGraph, guards=()) -> Program:
-    """A program that sums every layer's terms in one wide segment."""
-    macs = [x.name for x in network if isinstance(x, Conv2d | Linear)]
-    sums = {n: MacArithmetic(WIDE, WIDE, (network.mac_shape(n)[1],)) for n in macs}
-    return Program(network, sums, guards=guards)
-
-
-def samples_of(*inputs, timed=False) -> Samples:
-    return Samples("made", "test", np.array(inputs), np.zeros(len(inputs), int), timed=timed)
-
-
-def run(program, samples, *rows, trials=1, watch=()) -> Observables:
-    return evaluate(program, samples, Effects.of(rows, trials), watch=watch)
-
-
-def one_neuron(steps=4, current=3, guards=(), **rule) -> tuple[Program, Samples]:
-    """One LIF neuron fed a constant current through a weight of 1."""
-    rule = {"threshold": np.array(5), "reset": "zero", **rule}
-    network = NetworkGraph(
-        "neuron",
-        (
-            Input("x", (), shape=(1,)),
-            Linear("i", (Edge("x"),), weight=np.array([[1]]), bias=np.array([0])),
-            Lif("s", (Edge("i"),), **rule),
-        ),
-        steps=steps,
-    )
-    return plain(network, guards), samples_of([current])
-
-
-def raster(program, samples, *rows):
-    return run(program, samples, *rows, watch=("s",)).watched["s"].ravel().tolist()
-
-
-def membrane(program, samples, *rows):
-    return run(program, samples, *rows, watch=("s",)).watched["s.membrane"].ravel().tolist()
-
+from codesign.program import Program
 
 # -------------------- golden, against torch
 
@@ -179,27 +145,6 @@ def test_a_delayed_edge_reads_what_was_stored_a_step_ago():
 
 
 # -------------------- effects, by hand
-
-
-def dot(guards=(), **arithmetic) -> tuple[Program, Samples]:
-    """Y = 10 + 1·5 + 2·6 + 3·7 = 48 over four segments' worth of knobs."""
-    network = NetworkGraph(
-        "dot",
-        (
-            Input("x", (), shape=(3,)),
-            Linear("y", (Edge("x"),), weight=np.array([[1, 2, 3]]), bias=np.array([10])),
-        ),
-    )
-    knobs = {"inner": WIDE, "outer": WIDE, "splits": (3,), **arithmetic}
-    return Program(network, {"y": MacArithmetic(**knobs)}, guards=guards), samples_of([5, 6, 7])
-
-
-def value(program, samples, *rows) -> int:
-    return int(run(program, samples, *rows).outputs[0, 0, 0])
-
-
-def row(kind, at, op="add", **more):
-    return {"kind": kind, "at": at, "layer": 1, "op": op, **more}
 
 
 def test_every_place_of_a_sum_is_where_the_program_says():
@@ -375,37 +320,3 @@ def test_re_execution_votes_and_says_what_it_noticed():
     assert int(seen.outputs[0, 0, 0]) == 48 + 64 * 6
     assert bool(seen.detected[0, 0])
     assert value(*three, FLIP) == 48 + 64 * 6  # a permanent fault strikes all alike
-
-
-# -------------------- refusals
-
-
-@pytest.mark.parametrize(
-    ("effect", "message"),
-    [
-        (row("operand", "weight", layer=7), "no layer 7; the network has 2"),
-        (row("operand", "load"), "operand at load does not exist; places: weight, input"),
-        (row("operand", "weight", k=(3, 4, 1)), r"k \(3, 4, 1\) is empty or outside 0..2"),
-        (row("operand", "weight", n=(0, 0, 1)), r"n \(0, 0, 1\) is empty"),
-        (row("state", "cell"), "y has no neurons"),
-        (row("operand", "weight", layer=0), "x sums no terms"),
-        (row("operand", "weight", "skip"), "skip is no corruption of a operand"),
-        (row("operand", "weight", "xor", bits=8, mask=256), "mask 256 is empty or wider"),
-        (row("operand", "weight", "xor", bits=0, mask=1), "1 to 48 bits, came 0"),
-        (row("accumulator", "out", segment=1), r"segments 0\.\.0, came 1"),
-        (row("accumulator", "after", segment=0, after=4), "after 4 of segment 0 does not exist"),
-        (row("operand", "weight", execution=1), "execution 1 of a program with 1"),
-        (row("activation", "stored", reader=5), "no reader 5"),
-    ],
-)
-def test_an_effect_that_cannot_be_is_refused(effect, message):
-    with pytest.raises(FaultError, match=message):
-        run(*dot(), effect)
-
-
-def test_samples_that_do_not_fit_the_input_are_refused():
-    program, _ = dot()
-    with pytest.raises(DataError, match=r"shape \(2,\), dot reads \(3,\)"):
-        run(program, samples_of([1, 2]))
-    with pytest.raises(DataError, match="codes do not fit the input's 8 bits"):
-        run(program, samples_of([1, 2, 256]))
