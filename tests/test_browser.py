@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser_visits import FLAGS, Visit, visit
 from sample_chips import sample_designs
 from sample_findings import sample_findings, small_findings
 from sample_mapping import sample_view
@@ -21,22 +21,6 @@ CHROMIUM = Path("/usr/bin/chromium")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
 if not CHROMIUM.is_file():
     pytest.skip(f"no browser at {CHROMIUM}", allow_module_level=True)
-
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-    *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--disable-quic"),
-)
-
-
-@dataclass
-class Visit:
-    """An open page, and all it said and asked for."""
-
-    page: Any
-    said: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +36,6 @@ def browser() -> Iterator[Any]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the sample."""
     return write_report(sample_findings(), tmp_path_factory.mktemp("report"))
-
-
-def visit(browser: Any, path: Path, width: int = 1400, scheme: str = "light") -> Visit:
-    """Open a page and listen."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    seen = Visit(context.new_page())
-    seen.page.on("console", lambda message: seen.said.append(message.text))
-    seen.page.on("pageerror", lambda error: seen.said.append(str(error)))
-    seen.page.on("request", lambda request: seen.asked.append(request.url))
-    seen.page.on("requestfailed", lambda asked: seen.refused.update({asked.url: asked.failure}))
-    seen.page.goto(path.as_uri())
-    return seen
 
 
 @pytest.fixture(scope="module")

@@ -200,8 +200,17 @@ def read_space_file(path: Path) -> object:
     return load(path, SpaceSpec)
 
 
+def read_datasheet(path: Path) -> object:
+    """Read a file of configs/accelerators as a study does."""
+    from codesign.study.loading import datasheet
+    from codesign.study.spec import AcceleratorSpec
+
+    return datasheet(AcceleratorSpec(datasheet=path.name), path.parent)
+
+
 # What reads a file of configs/<kind>: the one place to wire it.
 STRICT_LOADERS: dict[str, Callable[[Path], object]] = {
+    "accelerators": read_datasheet,
     "studies": read_study,
     "papers": read_study,
     "spaces": read_space_file,
@@ -231,7 +240,8 @@ def test_every_shipped_file_is_read_by_its_strict_loader(kind: str) -> None:
 @pytest.mark.parametrize("kind", sorted(STRICT_LOADERS))
 def test_a_strict_loader_refuses_what_it_does_not_know(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
-    file.write_text("no_such_field: 1\n", encoding="utf-8")
+    needed = "use: accelerators:Systolic\n" if kind == "accelerators" else ""
+    file.write_text(f"{needed}no_such_field: 1\n", encoding="utf-8")
     with pytest.raises(CodesignError, match="no_such_field"):
         STRICT_LOADERS[kind](file)
 
