@@ -56,6 +56,13 @@ def test_results_hold_the_sentence(folder: Path) -> None:
     assert content["finding"] == finding_sentence(sample_findings())
 
 
+def test_designs_that_are_placed_alike_repeat_nothing_in_results(folder: Path) -> None:
+    content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    told = [design["assignments"] for design in content["findings"]["designs"]]
+    assert [len(one) for one in told] == [60, 1, 1, 1, 200, 1, 1, 1]
+    assert told[5] == {"same_as": "snn"}
+
+
 def test_every_point_stands_in_its_table_to_the_last_digit(folder: Path) -> None:
     points = sample_findings().points
     rows = rows_of(folder, "points")
@@ -121,6 +128,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             lambda c: c["findings"]["points"][0].update(trials=True),
             "expected a whole number, came true",
         ),
+        (
+            lambda c: c["findings"]["designs"][1].update(assignments={"same_as": "cm"}),
+            r"designs\[1\]\.assignments: expected a list, or same_as and one of cnn, snn; came",
+        ),
+        (lambda c: c["findings"].update(designs=7), "designs: expected a list, came 7"),
         (lambda c: c["findings"].update(chance=None), "chance: expected a number, came null"),
         (lambda c: c["findings"].update(points={}), "points: expected a list, came {}"),
         (lambda c: c["findings"].update(versions=[]), "versions: expected an object"),

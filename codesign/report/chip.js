@@ -34,22 +34,31 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
     return common > 0 ? share * common / (stop - first) : 0;
   }, 1);
 
-  // Busy share of every cell, by layer. Many cells hold the same instances' ranges only once.
   const groups = [...root.querySelectorAll("g.unit")];
   const cells = groups.map((group) => [...group.querySelectorAll(".cell")].map((element) => ({
     element,
     ranges: element.dataset.r ? element.dataset.r.split(";").map((r) => r.split(",").map(Number)) : [],
   })));
+  // Time of each layer on each set of instances: passes that differ in nothing else count together.
+  const work = () => {
+    const sums = new Map();
+    for (let i = 0; i < chip.count; i++) {
+      const { unit, layer, first, last, step, ranges } = chip.read(i);
+      const key = `${unit} ${layer} ${ranges}`;
+      const sum = sums.get(key) ?? { unit, layer, ranges, time: 0 };
+      sum.time += (last - first) * (step < 0 ? chip.steps : 1);
+      sums.set(key, sum);
+    }
+    return sums;
+  };
+  // Busy share of every cell, by layer.
   let known = null;
   const usage = () => {
     if (known) return known;
     known = cells.map((unit) => unit.map(() => new Float64Array(chip.layers.length)));
-    for (let i = 0; i < chip.count; i++) {
-      const one = chip.read(i);
-      const time = (one.last - one.first) * (one.step < 0 ? chip.steps : 1) / chip.cycles;
-      cells[one.unit].forEach((cell, c) => {
-        const share = overlap(cell.ranges, one.ranges);
-        if (share > 0) known[one.unit][c][one.layer] += share * time;
+    for (const { unit, layer, ranges, time } of work().values()) {
+      cells[unit].forEach((cell, c) => {
+        known[unit][c][layer] += overlap(cell.ranges, ranges) * time / chip.cycles;
       });
     }
     return known;

@@ -85,7 +85,7 @@ def chip_svg(
     script can colour them and tell of them.
     """
     layout = drawing.layout
-    below = TRACK * len(layout.back) + (6.0 if layout.back else 0.0)
+    below = TRACK * len(layout.back) + (14.0 if layout.back else 0.0)
     loops = any(link.source == link.target for link in drawing.links)
     width = layout.width + 2 * MARGIN
     height = layout.height + 2 * MARGIN + max(below, LOOP if loops else 0.0)
@@ -149,7 +149,7 @@ def _links(drawing: Drawing) -> list[str]:
         link = drawing.links[i]
         source, target = names.index(link.source), names.index(link.target)
         if e in drawing.layout.back:
-            track = bottom + TRACK * (drawing.layout.back.index(e) + 0.5)
+            track = bottom + TRACK * (drawing.layout.back.index(e) + 0.5) + 8
             path, at = _below(drawing, source, target, track)
         else:
             path, at = _across(drawing, (source, target), ports[e], drawing.layout.forward[e])

@@ -24,10 +24,11 @@ from codesign.study.findings import DesignFinding, Findings, Point
 
 __all__ = ["curve_section"]
 
-LEFT, TOP, WIDTH, NAMES = 52.0, 34.0, 330.0, 176.0
+LEFT, TOP, WIDTH = 52.0, 34.0, 330.0
+FEWEST_NAMES, MOST_NAMES = 150.0, 230.0  # pixels
 HEIGHT, BETWEEN, GAIN_HEIGHT, BELOW = 230.0, 84.0, 140.0, 44.0
 PLOT = 400.0  # width of a plot of rows
-DODGE = 5.0  # pixels between designs at one rate
+DODGE, DODGED = 5.0, 36.0  # pixels between designs at one rate, and between the outermost
 SMALLEST_REACH = 0.02  # of the axis of gains
 
 Row = tuple[Point, Interval, str]  # a point, the interval drawn, what hovering tells
@@ -123,7 +124,9 @@ def _panel(findings: Findings, base: DesignFinding, struck: Sequence[Point], fra
         parts.append(_gains(findings, designs, struck, frame.rates, frame.gains))
         height += BETWEEN + GAIN_HEIGHT
     title = f"{base.name} on {base.accelerator}: accuracy against fault rate"
-    return svg.figure(LEFT + WIDTH + NAMES, height, parts, title)
+    names = max(svg.text_width(svg.shortened(label(d)), svg.LARGE) for d in designs) + 34
+    width = LEFT + WIDTH + min(MOST_NAMES, max(FEWEST_NAMES, names))
+    return svg.figure(width, height, parts, title)
 
 
 def _gains(
@@ -209,7 +212,7 @@ def _without_rate(findings: Findings, mine: Sequence[Point]) -> Figure:
 
 
 def _shift(place: int, of: int) -> float:
-    return (place - (of - 1) / 2) * DODGE
+    return (place - (of - 1) / 2) * min(DODGE, DODGED / of)
 
 
 def _told(design: DesignFinding, point: Point) -> str:

@@ -26,10 +26,11 @@ page.chips.forEach((chip) => {
 
   const view = { first: 0, last: chip.cycles };
   let chosen = -1;
-  const left = () => (canvas.clientWidth < 500 ? 64 : NAMES);
-  const scale = () => (canvas.clientWidth - left() - 8) / (view.last - view.first);
-  const toX = (cycle) => left() + (cycle - view.first) * scale();
-  const toCycle = (x) => view.first + (x - left()) / scale();
+  // Asked for once a redraw: asking the canvas for its width lays out the page.
+  const size = { width: 1, left: NAMES };
+  const scale = () => (size.width - size.left - 8) / (view.last - view.first);
+  const toX = (cycle) => size.left + (cycle - view.first) * scale();
+  const toCycle = (x) => view.first + (x - size.left) / scale();
   // First segment of a lane that can reach into view: ends grow with beginnings, nearly always.
   const start = (lane) => {
     let low = 0, high = lane.length;
@@ -41,7 +42,7 @@ page.chips.forEach((chip) => {
   };
 
   const ticks = () => {
-    const span = view.last - view.first, wanted = Math.max(2, canvas.clientWidth / 130);
+    const span = view.last - view.first, wanted = Math.max(2, size.width / 130);
     const power = 10 ** Math.floor(Math.log10(span / wanted));
     const step = Math.max(1, [1, 2, 5, 10].map((s) => s * power).find((s) => span / s <= wanted));
     const found = [];
@@ -50,6 +51,8 @@ page.chips.forEach((chip) => {
   };
 
   const draw = (context, width, height) => {
+    size.width = width;
+    size.left = width < 500 ? 64 : NAMES;
     const ink = page.colour("--ink"), soft = page.colour("--soft"), hair = page.colour("--hair");
     const paper = page.colour("--paper"), empty = page.colour("--empty"), only = chip.only();
     const palette = chip.layers.map((_, layer) => chip.layerColour(layer));
@@ -67,12 +70,12 @@ page.chips.forEach((chip) => {
     for (const row of rows) {
       context.textAlign = "right";
       context.fillStyle = ink;
-      const name = chip.units[row.u].name, room = left() - 14;
+      const name = chip.units[row.u].name, room = size.left - 14;
       let told = name;
       while (told.length > 1 && context.measureText(told).width > room) told = `${told.slice(0, -2)}…`;
-      context.fillText(told, left() - 10, row.top + row.lanes.length * row.height / 2);
+      context.fillText(told, size.left - 10, row.top + row.lanes.length * row.height / 2);
       context.save();
-      context.beginPath(); context.rect(left(), 0, width - left(), height); context.clip();
+      context.beginPath(); context.rect(size.left, 0, width - size.left, height); context.clip();
       row.lanes.forEach((lane, l) => {
         const top = row.top + l * row.height, tall = row.height - (row.lanes.length > 1 ? 1.5 : 0);
         let drawn = -1;
@@ -95,13 +98,13 @@ page.chips.forEach((chip) => {
       context.restore();
     }
     context.strokeStyle = page.colour("--faint");
-    context.beginPath(); context.moveTo(left(), bottom + 0.5); context.lineTo(width - 8, bottom + 0.5); context.stroke();
+    context.beginPath(); context.moveTo(size.left, bottom + 0.5); context.lineTo(width - 8, bottom + 0.5); context.stroke();
   };
   // A layer's name over the run of its passes, where it fits.
   const label = (context, lane, middle) => {
     let from = null;
     const write = (layer, first, last) => {
-      const x1 = Math.max(left(), toX(first)), x2 = Math.min(canvas.clientWidth - 8, toX(last));
+      const x1 = Math.max(size.left, toX(first)), x2 = Math.min(size.width - 8, toX(last));
       const name = chip.layers[layer], wide = context.measureText(name).width + 8;
       if (x2 - x1 < wide + 4) return;
       context.fillStyle = "#ffffffd9";
@@ -135,7 +138,7 @@ page.chips.forEach((chip) => {
   const hit = (event) => {
     const box = canvas.getBoundingClientRect();
     const x = event.clientX - box.left, height = event.clientY - box.top;
-    if (x < left()) return -1;
+    if (x < size.left) return -1;
     const cycle = toCycle(x), slack = 1 / scale();
     for (const row of rows) {
       const lane = row.lanes[Math.floor((height - row.top) / row.height)];

@@ -33,6 +33,7 @@ from codesign.study.findings import DesignFinding, Findings
 __all__ = ["help_section"]
 
 LEFT, TOP, WIDTH, HEIGHT = 52.0, 34.0, 286.0, 220.0
+NAMED = 5  # dots; of more than that only those are named that nothing dominates
 COSTS: tuple[tuple[str, Callable[[Price], float | None]], ...] = (
     ("energy", lambda price: price.energy),
     ("latency", lambda price: price.cycles),
@@ -80,7 +81,7 @@ def _figure(findings: Findings, head: Headline, tried: dict[str, list[_Tried]]) 
     low, high = min(0.0, *(g.low for g in gains)), max(0.01, *(g.high for g in gains))
     room = 0.1 * (high - low)
     reach = (low - room, high + room)
-    panels, left_out = [], []
+    rows, left_out = [], []
     for name, of in COSTS:
         ratios = [of(t.price) for found in tried.values() for t in found]
         known = [ratio for ratio in ratios if ratio is not None]
@@ -89,10 +90,12 @@ def _figure(findings: Findings, head: Headline, tried: dict[str, list[_Tried]]) 
         elif all(ratio == 1.0 for ratio in known):
             left_out.append(f"{name} is the same for all")
     for base, found in tried.items():
+        row = ""
         for name, of in COSTS:
             known = [r for t in found if (r := of(t.price)) is not None]
             if known and any(ratio != 1.0 for ratio in known):
-                panels.append(_panel(design_of(findings, base), name, of, found, reach))
+                row += _panel(design_of(findings, base), name, of, found, reach)
+        rows.append(f'<div class="panels">{row}</div>')
     reading = (
         "Up is better, left is cheaper. A dot is a mitigation, its line the 95 % interval of the "
         "gain; costs are counted, so they have none. Pale: something else gains as much for less. "
@@ -102,7 +105,7 @@ def _figure(findings: Findings, head: Headline, tried: dict[str, list[_Tried]]) 
         reading += f" Not drawn: {'; '.join(left_out)}."
     if any(t.price.partial for found in tried.values() for t in found):
         reading += " Some prices are absent from the energies (costs.csv)."
-    body = f'<div class="panels">{"".join(panels)}</div>'
+    body = "".join(rows)
     return Figure(_states(findings, head, tried), reading, body, ("gains", "designs", "costs"))
 
 
@@ -148,7 +151,8 @@ def _panel(
         ends = (at[0], panel.y(t.gain.low)), (at[0], panel.y(t.gain.high))
         dot = svg.whisker(*ends, colour) + svg.mark(*at, colour, t.number, 4.5)
         parts.append(svg.tip(_told(t, name, x), dot, "" if t in best else "pale"))
-        dots.append((*at, label(t.design)))
+        is_named = t in best or len(shown) <= NAMED
+        dots.append((*at, label(t.design) if is_named else ""))
     parts.append(svg.mark(*origin, "var(--ink)", 0, 4.5))
     area = (LEFT + 2, TOP - 6, panel.right + 24, panel.bottom - 2)
     parts.append(label_dots([*dots, (*origin, "no protection")], area))

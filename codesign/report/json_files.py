@@ -4,43 +4,38 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from codesign.errors import CodesignError, StoreError, nearest
 from codesign.intervals import Interval
 
-__all__ = ["from_plain", "json_text", "plain", "read_json", "writing"]
+__all__ = ["from_plain", "json_text", "read_json", "writing"]
 
 T = TypeVar("T")
 INTERVAL_KEYS = {field.name for field in fields(Interval)}
 
 
-def plain(value: object) -> Any:
-    """Dataclasses as dicts, tuples as lists, all else as it is."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
-
-
-def json_text(value: object) -> str:
+def json_text(value: dict[str, object]) -> str:
     """JSON of an object, a line for each of its keys; keys keep their order, which has meaning.
 
     Raises:
         StoreError: It holds what JSON cannot say: infinity, not a number, an array.
     """
     lines = []
-    for key, item in plain(value).items():
+    for key, item in value.items():
         try:
-            text = json.dumps(item, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+            text = json.dumps(
+                item,
+                separators=(",", ":"),
+                allow_nan=False,
+                ensure_ascii=False,
+                default=_fields_of,
+            )
         except (TypeError, ValueError) as error:
             raise StoreError(f"{key}: JSON cannot say this: {error}") from error
         lines.append(f"{json.dumps(key)}:{text}")
@@ -81,7 +76,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def from_plain(cls: type[T], value: object, where: str) -> T:
-    """What `plain` made of a dataclass, as that dataclass again.
+    """What `json_text` made of a dataclass, as that dataclass again.
 
     A whole number may stand for a float. Where anything may stand (``object``), lists stay lists,
     and an object with an `Interval`'s keys, and no others, is one.
@@ -94,89 +89,116 @@ def from_plain(cls: type[T], value: object, where: str) -> T:
     Raises:
         StoreError: A key is missing or unknown, a value is of another type or is refused.
     """
-    return cast(T, _read(cls, value, where))
+    return cast(T, _reader(cast(Any, cls))(value, where))
 
 
-def _read(kind: Any, value: object, where: str) -> object:
+Reader: TypeAlias = Callable[[Any, str], Any]
+
+
+@cache
+def _reader(kind: Any) -> Reader:
+    """What reads a type, made once for each: a study has a hundred thousand assignments."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return None if value is None else _read(_but_none(arguments), value, where)
+        (other,) = (argument for argument in arguments if argument is not type(None))
+        inner = _reader(other)
+        return lambda value, where: None if value is None else inner(value, where)
     if kind is object:
-        return _anything(value)
-    if is_dataclass(kind):
-        return _record(cast(type, kind), value, where)
+        return lambda value, where: _anything(value)
     if origin is tuple:
-        return _row(arguments, _expect(value, list, "a list", where), where)
+        return _tuple_reader(arguments)
     if origin is list:
-        items = _expect(value, list, "a list", where)
-        return [_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(items)]
+        inner = _reader(arguments[0])
+        return lambda value, where: _items(inner, value, where)
     if origin is dict:
-        pairs = _expect(value, dict, "an object", where)
-        return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in pairs.items()}
-    return _scalar(kind, value, where)
+        inner = _reader(arguments[1])
+        return lambda value, where: {
+            key: inner(item, f"{where}.{key}")
+            for key, item in _expect(value, dict, "an object", where).items()
+        }
+    return _record_reader(kind) if is_dataclass(kind) else _scalar_reader(kind)
 
 
-def _record(cls: type, value: object, where: str) -> object:
-    given = _expect(value, dict, "an object", where)
-    hints = _hints(cls)
-    names = list(hints)
+def _record_reader(cls: Any) -> Reader:
+    hints = get_type_hints(cls)
+    readers = {field.name: _reader(hints[field.name]) for field in fields(cls)}
+
+    def read(value: Any, where: str) -> object:
+        given = _expect(value, dict, "an object", where)
+        if given.keys() != readers.keys():
+            raise StoreError(f"{where}: {_other_keys(given, list(readers))}")
+        read = {name: inner(given[name], f"{where}.{name}") for name, inner in readers.items()}
+        try:
+            return cls(**read)
+        except CodesignError as error:
+            raise StoreError(f"{where}: {error}") from error
+
+    return read
+
+
+def _other_keys(given: dict[str, object], names: list[str]) -> str:
     for key in given:
         if key not in names:
-            raise StoreError(f"{where}: unknown key {key!r}{nearest(key, names)}")
-    for name in names:
-        if name not in given:
-            raise StoreError(f"{where}: {name!r} is missing")
-    read = {name: _read(hints[name], given[name], f"{where}.{name}") for name in names}
-    try:
-        return cls(**read)
-    except CodesignError as error:
-        raise StoreError(f"{where}: {error}") from error
+            return f"unknown key {key!r}{nearest(key, names)}"
+    missing = next(name for name in names if name not in given)
+    return f"{missing!r} is missing"
 
 
-@lru_cache
-def _hints(cls: type) -> dict[str, Any]:
-    """Type of each field, in order."""
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in fields(cls)}
-
-
-def _row(kinds: tuple[Any, ...], items: list[object], where: str) -> tuple[object, ...]:
+def _tuple_reader(kinds: tuple[Any, ...]) -> Reader:
     if len(kinds) == 2 and kinds[1] is Ellipsis:
-        kinds = (kinds[0],) * len(items)
-    if len(kinds) != len(items):
-        raise StoreError(f"{where}: expected {len(kinds)} items, came {len(items)}")
-    pairs = enumerate(zip(kinds, items, strict=True))
-    return tuple(_read(kind, item, f"{where}[{i}]") for i, (kind, item) in pairs)
+        inner = _reader(kinds[0])
+        return lambda value, where: tuple(_items(inner, value, where))
+    readers = [_reader(kind) for kind in kinds]
+
+    def read(value: Any, where: str) -> tuple[object, ...]:
+        items = _expect(value, list, "a list", where)
+        if len(readers) != len(items):
+            raise StoreError(f"{where}: expected {len(readers)} items, came {len(items)}")
+        pairs = enumerate(zip(readers, items, strict=True))
+        return tuple(inner(item, f"{where}[{i}]") for i, (inner, item) in pairs)
+
+    return read
 
 
-def _scalar(kind: type, value: object, where: str) -> object:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:  # a bool is an int, and must not pass as one
-        raise StoreError(f"{where}: expected {names[kind]}, came {_shown(value)}")
-    return value
+def _items(inner: Reader, value: Any, where: str) -> list[object]:
+    items = _expect(value, list, "a list", where)
+    return [inner(item, f"{where}[{i}]") for i, item in enumerate(items)]
+
+
+def _scalar_reader(kind: type) -> Reader:
+    name = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[kind]
+
+    def read(value: Any, where: str) -> object:
+        if type(value) is kind:  # a bool is an int, and must not pass as one
+            return value
+        if kind is float and type(value) is int:
+            return float(value)
+        raise StoreError(f"{where}: expected {name}, came {_shown(value)}")
+
+    return read
 
 
 def _anything(value: object) -> object:
     if isinstance(value, dict):
         if value.keys() == INTERVAL_KEYS:
-            return _record(Interval, value, "interval")
+            return from_plain(Interval, value, "interval")
         return {key: _anything(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_anything(item) for item in value]
     return value
 
 
-def _but_none(arguments: tuple[Any, ...]) -> Any:
-    (kind,) = (argument for argument in arguments if argument is not type(None))
-    return kind
-
-
 def _expect(value: object, kind: type, name: str, where: str) -> Any:
     if not isinstance(value, kind):
         raise StoreError(f"{where}: expected {name}, came {_shown(value)}")
     return value
+
+
+def _fields_of(value: object) -> dict[str, object]:
+    """For JSON: a dataclass as an object of its fields."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def _shown(value: object) -> str:

@@ -64,9 +64,9 @@ def write_mapping(views: Sequence[MappingView], folder: Path) -> Path:
     names = [view.name for view in views]
     if not names or len(set(names)) < len(names):
         raise MappingError(f"expected designs with different names, came {names}")
-    page, plain = _page(views), json_text(mapping_json(views))
+    page, told = _page(views), json_text(mapping_json(views))
     schema = Path(__file__).with_name("mapping.schema.json").read_text(encoding="utf-8")
-    files = {"mapping.html": page, "mapping.json": plain, "mapping.schema.json": schema}
+    files = {"mapping.html": page, "mapping.json": told, "mapping.schema.json": schema}
     for view in views:
         graph, picture = _file_names(views, view)
         files |= {graph: _graphml(mapping_graph(view)), picture: _standing_alone(view)}

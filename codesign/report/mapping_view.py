@@ -10,9 +10,7 @@ from codesign.accelerator import AcceleratorGraph
 from codesign.design import Design
 from codesign.mapping import Assignment, Cost
 from codesign.network import NetworkGraph, is_mac
-from codesign.quantities import Quantity
 from codesign.report.chip import ChipLink
-from codesign.report.json_files import plain
 from codesign.report.tables import Cell, Table
 from codesign.study.findings import UnitPicture
 
@@ -184,8 +182,8 @@ def _design(view: MappingView) -> dict[str, Any]:
         "name": view.name,
         "network": _network(view.network),
         "accelerator": _accelerator(view.accelerator),
-        "assignments": plain(view.assignments),
-        "cost": {**plain(view.cost), "energy_pj": view.cost.energy_pj},
+        "assignments": list(view.assignments),
+        "cost": {**vars(view.cost), "energy_pj": view.cost.energy_pj},
         "guards": list(view.guards),
     }
 
@@ -210,15 +208,15 @@ def _network(network: NetworkGraph) -> dict[str, Any]:
 def _accelerator(chip: AcceleratorGraph) -> dict[str, Any]:
     return {
         "name": chip.name,
-        "clock": _quantity(chip.clock_mhz),
+        "clock": chip.clock_mhz,
         "sources": dict(chip.sources),
         "units": [
             {
                 "name": unit.name,
                 "kind": unit.kind,
                 "shape": list(unit.shape),
-                "area": _quantity(unit.area_um2),
-                "static_power": _quantity(unit.static_power_mw),
+                "area": unit.area_um2,
+                "static_power": unit.static_power_mw,
                 "components": [
                     {
                         "name": part.name,
@@ -227,17 +225,13 @@ def _accelerator(chip: AcceleratorGraph) -> dict[str, Any]:
                         "role": part.role,
                         "reload": part.reload,
                         "signed": part.signed,
-                        "energy": {name: _quantity(q) for name, q in part.energy.items()},
-                        "area": _quantity(part.area_um2),
+                        "energy": part.energy,
+                        "area": part.area_um2,
                     }
                     for part in unit.components
                 ],
             }
             for unit in chip.units
         ],
-        "links": [plain(link) for link in chip.links],
+        "links": list(chip.links),
     }
-
-
-def _quantity(quantity: Quantity | None) -> dict[str, Any] | None:
-    return None if quantity is None else plain(quantity)

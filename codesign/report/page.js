@@ -27,7 +27,8 @@ page.count = (value) => Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g,
 
 // Arrays come as base64 of little-endian numbers.
 page.numbers = (packed) => {
-  const bytes = Uint8Array.from(atob(packed.data), (c) => c.charCodeAt(0));
+  const text = atob(packed.data), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   return new { u1: Uint8Array, i4: Int32Array, f8: Float64Array }[packed.type](bytes.buffer);
 };
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from codesign.report.finding_tables import derived_tables, tables_of
 from codesign.report.front import front_section
 from codesign.report.helps import help_section
 from codesign.report.hurts import hurt_section
-from codesign.report.json_files import from_plain, json_text, plain, read_json, writing
+from codesign.report.json_files import from_plain, json_text, read_json, writing
 from codesign.report.numbers import count, duration
 from codesign.report.rendering import render
 from codesign.report.seen import seen_section
@@ -52,8 +53,8 @@ def write_report(findings: Findings, folder: Path) -> Path:
         {
             "format": FORMAT,
             "finding": finding_sentence(findings),
-            "findings": plain(findings),
-            "tables": [plain(table) for table in derived_tables(findings)],
+            "findings": _with_shared(findings),
+            "tables": derived_tables(findings),
         }
     )
     page = _page(findings)
@@ -76,7 +77,46 @@ def load_findings(path: Path) -> Findings:
     if content.get("format") != FORMAT:
         came = json.dumps(content.get("format"))
         raise StoreError(f"{path}: expected the format {FORMAT!r}, came {came}")
-    return from_plain(Findings, content.get("findings"), f"{path}: findings")
+    same = _shared(content.get("findings"), path)
+    findings = from_plain(Findings, content.get("findings"), f"{path}: findings")
+    if not same:
+        return findings
+    placed = {design.name: design.assignments for design in findings.designs}
+    designs = tuple(
+        replace(design, assignments=placed[same[i]]) if i in same else design
+        for i, design in enumerate(findings.designs)
+    )
+    return replace(findings, designs=designs)
+
+
+def _with_shared(findings: Findings) -> dict[str, object]:
+    """Findings for JSON; a design that is placed as its base is says so and repeats nothing."""
+    placed = {design.name: design.assignments for design in findings.designs}
+    designs = []
+    for design in findings.designs:
+        same = design.base != design.name and design.assignments == placed.get(design.base)
+        told: object = {"same_as": design.base} if same else design.assignments
+        designs.append({**vars(design), "assignments": told})
+    return {**vars(findings), "designs": designs}
+
+
+def _shared(findings: Any, path: Path) -> dict[int, str]:
+    """Which designs (by index) are placed as which other; their assignments are left empty."""
+    designs = findings.get("designs") if isinstance(findings, dict) else None
+    designs = [d for d in designs if isinstance(d, dict)] if isinstance(designs, list) else []
+    whole = {d.get("name") for d in designs if isinstance(d.get("assignments"), list)}
+    found = {}
+    for i, design in enumerate(designs):
+        told = design.get("assignments")
+        if isinstance(told, dict):
+            if told.keys() != {"same_as"} or told["same_as"] not in whole:
+                names = sorted(str(name) for name in whole)
+                raise StoreError(
+                    f"{path}: findings.designs[{i}].assignments: expected a list, or same_as and "
+                    f"one of {', '.join(names)}; came {json.dumps(told)}"
+                )
+            found[i], design["assignments"] = told["same_as"], []
+    return found
 
 
 def _page(findings: Findings) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "mark",
     "nice_ticks",
     "rect",
+    "shortened",
     "spread",
     "still",
     "text",
@@ -96,6 +97,15 @@ def figure(
     size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
     named = f'role="group" aria-label="{escape(title)}"'
     return f'<svg class="{kind}" {size} {named}>{"".join(parts)}</svg>'
+
+
+def shortened(name: str, most: int = 28) -> str:
+    """A name that fits beside a figure.
+
+    >>> shortened("range restriction"), shortened("abcdefgh", 4)
+    ('range restriction', 'abc…')
+    """
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def text_width(what: str, size: float = 12.0) -> float:
@@ -257,7 +267,9 @@ def label_column(
         if shape >= 0:
             parts.append(mark(x + 19, place, colour, shape))
         kind = "name" if shape >= 0 else "tick"
-        parts.append(text(x + (28 if shape >= 0 else 15), place + 4, name, "start", kind))
+        parts.append(
+            text(x + (28 if shape >= 0 else 15), place + 4, shortened(name), "start", kind)
+        )
     return "".join(parts)
 
 
