@@ -200,6 +200,16 @@ def test_endings_take_what_is_proven_out_of_what_is_masked() -> None:
     assert sum(found.values()) == pytest.approx(1.0)
 
 
+def test_a_study_in_which_nothing_went_wrong_says_so_with_a_bound(tmp_path: Path) -> None:
+    made = one_base(interval(0.0, 0.0), {})
+    whole = dict.fromkeys(made.points[0].shares, 0.0) | {"masked": 1.0}
+    nothing = Interval(0.0, 0.0, 0.048, 0.95, 60, "exact bound")
+    point = replace(made.points[0], loss=nothing, shares=whole, could_act=0, acted=0)
+    page = write_report(replace(made, points=(point,)), tmp_path).read_text(encoding="utf-8")
+    assert "No prediction was silently wrong (&lt; 5.0" in page  # three of sixty
+    assert "&lt; 4.8 <small>points</small>" in page  # the key figure has the interval's end
+
+
 # The page
 
 
@@ -337,7 +347,12 @@ def test_failed_experiments_and_absent_figures_are_told(page: str) -> None:
 )
 def test_a_study_without_one_thing_still_has_a_page(drop: str, tmp_path: Path) -> None:
     page = write_report(without(sample_findings(), drop), tmp_path).read_text(encoding="utf-8")
-    assert Outline(page).headings[0].strip()
+    outline = Outline(page)
+    assert outline.headings[0].strip()
+    links = {str(a["href"]) for tag, a in outline.tags if tag == "a"}
+    files = [link for link in links if not link.startswith("#")]
+    assert len(files) > 5
+    assert [name for name in files if not (tmp_path / name).is_file()] == []
 
 
 def without(made: Findings, drop: str) -> Findings:

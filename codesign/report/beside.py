@@ -23,7 +23,8 @@ def beside_section(findings: Findings) -> Section:
         return Section("beside", "Networks side by side", (), "the study has no design")
     nets = [network_of(findings, d.network) for d in designs]
     both = {n.spiking for n in nets} == {True, False}
-    heading = "CNN beside SNN" if both else "Networks side by side"
+    several = "CNN beside SNN" if both else "Networks side by side"
+    heading = several if len(designs) > 1 else "The network"
     headings = ["", *(f"{d.name} on {d.accelerator}" for d in designs)]
     if len(designs) == 2:
         headings.append(f"{designs[1].name} to {designs[0].name}")
@@ -63,8 +64,10 @@ def difference(one: Interval, other: Interval) -> Interval:
 
 
 def _title(findings: Findings, designs: list[DesignFinding]) -> str:
-    if len(designs) != 2:
-        return f"{len(designs)} base design{'s' * (len(designs) != 1)}"
+    if len(designs) == 1:
+        return f"What {designs[0].network} on {designs[0].accelerator} is and takes"
+    if len(designs) > 2:
+        return f"{len(designs)} base designs"
     one, other = designs
     told = []
     if one.cost.energy_pj > 0 and other.cost.energy_pj > 0:

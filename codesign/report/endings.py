@@ -74,6 +74,9 @@ def endings_of(point: Point) -> dict[str, float]:
 def _title(struck: Sequence[Point]) -> str:
     worst = max(struck, key=lambda p: p.shares["sdc"])
     at = f" at {rate(worst.rate)}" if worst.rate else ""
+    if worst.shares["sdc"] == 0:
+        trials = max(point.trials for point in struck)
+        return f"No prediction was silently wrong ({share(0.0, trials)})"
     return (
         f"Up to {share(worst.shares['sdc'], worst.trials)} of predictions are silently wrong: "
         f"{worst.design} under {spoken(worst.scenario)}{at}"

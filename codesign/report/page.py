@@ -12,7 +12,7 @@ from codesign.errors import StoreError
 from codesign.report.beside import beside_section
 from codesign.report.curves import curve_section
 from codesign.report.endings import ending_section
-from codesign.report.figures import Section, html_table
+from codesign.report.figures import Figure, Section, html_table
 from codesign.report.finding_tables import derived_tables, tables_of
 from codesign.report.front import front_section
 from codesign.report.helps import help_section
@@ -122,7 +122,11 @@ def _shared(findings: Any, path: Path) -> dict[int, str]:
 def _page(findings: Findings) -> str:
     chips, chip_data = chip_section(findings)
     seen, seen_data = seen_section(findings)
-    sections = [chips, *_sections(findings), seen, front_section(findings)]
+    written = {table.name for table in tables_of(findings) if table.rows}
+    sections = [
+        replace(section, figures=tuple(_linked(figure, written) for figure in section.figures))
+        for section in (chips, *_sections(findings), seen, front_section(findings))
+    ]
     return render(
         "page.html.j2",
         {"chips": chip_data, "seen": seen_data},
@@ -137,6 +141,11 @@ def _page(findings: Findings) -> str:
         folder="csv/",
         again=_again(findings, sections),
     )
+
+
+def _linked(figure: Figure, written: set[str]) -> Figure:
+    """The figure with those of its tables that have a row, and so a file."""
+    return replace(figure, tables=tuple(name for name in figure.tables if name in written))
 
 
 def _sections(findings: Findings) -> Iterable[Section]:

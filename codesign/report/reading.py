@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from codesign.errors import DataError, nearest
@@ -140,7 +140,7 @@ def rated_scenarios(findings: Findings) -> list[str]:
 
 def binomial(accuracy: float, samples: int) -> Interval:
     """Interval of an accuracy without faults, by the test samples it was measured on (Wilson)."""
-    return proportion_interval(round(accuracy * samples), samples)
+    return replace(proportion_interval(round(accuracy * samples), samples), value=accuracy)
 
 
 def gain_of(point: Point) -> Interval | None:
