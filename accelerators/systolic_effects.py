@@ -169,7 +169,7 @@ class EffectRows:
         Args:
             which: ``[rows]``.
             place: Of all of them.
-            columns: Other columns of `EFFECT`, ``[rows, …]`` or one for all.
+            columns: Other columns of `EFFECT`, ``[rows, …]`` or one for all; they win.
             level: ``[rows]`` station on the value's way through the place; time decides within one.
             bit: ``[rows]`` of the place; the faults' own if None.
         """
@@ -180,8 +180,6 @@ class EffectRows:
         rows["segment"], rows["reader"], rows["samples"], rows["steps"] = -1, -1, (0, -1), (0, -1)
         for name in ("trial", "event", "execution"):
             rows[name] = faults[name]
-        for name, value in columns.items():
-            rows[name] = value
         rows["kind"], rows["at"] = place.kind, place.at
         rows["bits"], rows["signed"] = place.bits, place.signed
         for model, op in _OPS.items():
@@ -190,12 +188,18 @@ class EffectRows:
         rows["mask"] = np.where(faults["model"] == FaultModel.dead, 0, mask)
         rows["value"] = np.where(faults["model"] == FaultModel.stuck1, mask, 0)
         rows["rank"] = np.asarray(level) * FOR_EVER + self._time[which]
+        for name, value in columns.items():
+            rows[name] = value
         self._parts.append(rows)
         self.hits[which] = True
 
     def flips(self, which: NDArray[np.int64]) -> NDArray[np.bool_]:
         """``[rows]`` which of some faults are flips."""
         return np.asarray(self._table["model"][which] == FaultModel.flip)
+
+    def stuck_high(self, which: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """``[rows]`` which of some faults are bits stuck at 1."""
+        return np.asarray(self._table["model"][which] == FaultModel.stuck1)
 
     def executions(self, which: NDArray[np.int64]) -> NDArray[np.int64]:
         """``[rows]`` the executions that some faults strike."""

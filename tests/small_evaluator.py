@@ -14,6 +14,7 @@ from codesign.effects import At, Effects, Kind, box, corrupt
 from codesign.formats import NumberFormat
 from codesign.network import (
     Add,
+    Concat,
     Conv2d,
     Flatten,
     Input,
@@ -83,6 +84,9 @@ class _Evaluation:
             return self.mac(index, layer, xs[0])
         if isinstance(layer, Flatten):
             return xs[0].reshape(shape)
+        if isinstance(layer, Concat):
+            assert set(layer.requantise) == {None}
+            return np.concatenate(xs, axis=2)
         if isinstance(layer, Slice):
             return xs[0][(slice(None), slice(None), *(slice(*s) for s in layer.slices))]
         if isinstance(layer, Add):
