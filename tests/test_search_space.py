@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,19 @@ def test_a_point_changes_the_study_and_leaves_one_design(folder):
     assert text.variant == "cnn + range"
 
 
+def test_a_number_deep_in_a_datasheet_can_be_changed(folder):
+    text = SPACE.replace(
+        "path: networks.cnn.channels, choices: [[4, 8], [8, 16]]",
+        "path: accelerators.array.change.psum_sram.bytes, choices: [1024, 32768]",
+    )
+    space = space_in(folder, text)
+    point = {"design": "cnn", "channels": 1024}
+    family: Any = design_text(space, point).study.families["array"]
+    base: Any = space.base.families["array"]
+    assert (family.psum_sram.bytes, base.psum_sram.bytes) == (1024, 32768)
+    assert family.psum_sram.word_bits == base.psum_sram.word_bits
+
+
 def test_the_base_study_is_read_beside_the_space_and_not_changed_by_points(folder):
     space = read_in(folder)
     before = space.base.spec
@@ -199,6 +213,8 @@ WRONG = [
     ([("objectives:", "verify: {seed: 1}\nobjectives:")], "draws its faults from seed 1; verify"),
     ([("rate: 1e-2}", "rate: 1e-2}, costs: [energy_pj, energy_pj]")], "a cost is named twice"),
     ([("path: networks.cnn.channels", "path: networks.cnn.chanels")], "did you mean 'channels'"),
+    ([("networks.cnn.channels", "accelerators.array.change.rows"), ("[4, 8], [8, 16]", "8, 0")],
+     "channels.choices.1: the study cannot take 0: "),
     ([("[8, 16]]", "[8, x]]")], "channels.choices.1: the study cannot take [8, 'x']"),
     ([("networks.cnn.channels", "effort.trials"), ("[[4, 8], [8, 16]]", "[4, 5]")], "changes noth"),
     ([("networks.cnn.channels", "networks.snn.hidden"), ("[4, 8], [8, 16]", "[4], [8]")], "noth"),

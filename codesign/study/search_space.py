@@ -5,6 +5,7 @@ Nothing is run and no torch is imported: `codesign check` reads a space with thi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from codesign.digests import digest
 from codesign.errors import StudyError
 from codesign.schema import Loaded, load
 from codesign.shipped import find_config
-from codesign.study.loading import LoadedStudy, load_study
+from codesign.study.loading import LoadedStudy, datasheet, load_study
 from codesign.study.plan import NONE, REEXECUTION
 from codesign.study.search_spec import ParameterSpec, SpaceSpec
 from codesign.study.spec import EffortSpec, OutputSpec
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 DESIGN, MITIGATION = "design", "mitigation"  # paths that choose instead of changing
+CHIP = re.compile(r"accelerators\.([^.]+)\.change\.(.+)")
 
 
 @dataclass(frozen=True)
@@ -171,15 +173,33 @@ def changed_study(space: LoadedSpace, point: Point) -> LoadedStudy:
         StudyError: The study cannot be changed so.
     """
     overrides = []
+    chips: dict[str, dict[str, Node]] = {}
     for dimension in space.dimensions:
         path = space.path(dimension.name)
-        if dimension.name in point and path not in (DESIGN, MITIGATION):
-            parameter = space.spec.parameters[dimension.name]
-            node = _node(parameter, dimension, point[dimension.name])
-            overrides.append(f"{path}={write(node).strip()}")
-    if not overrides:
-        return space.base
-    return load_study(str(space.base.file), overrides, space.allow)
+        if dimension.name not in point or path in (DESIGN, MITIGATION):
+            continue
+        node = _node(space.spec.parameters[dimension.name], dimension, point[dimension.name])
+        chip = CHIP.fullmatch(path)
+        if chip and chip[1] in space.base.spec.accelerators:
+            chips.setdefault(chip[1], {})[chip[2]] = node
+        else:
+            # A text alone is written with the mark that ends a document.
+            overrides.append(f"{path}={write(node).strip().removesuffix('...').strip()}")
+    study = space.base
+    if overrides:
+        study = load_study(str(study.file), overrides, space.allow)
+    for name, change in chips.items():
+        study = _with_chip(study, name, change)
+    return study
+
+
+def _with_chip(study: LoadedStudy, name: str, change: dict[str, Node]) -> LoadedStudy:
+    """A study with more changed in a datasheet; its keys are dotted paths as they stand."""
+    was = study.spec.accelerators[name]
+    chip = replace(was, change={**was.change, **change})
+    spec = replace(study.spec, accelerators={**study.spec.accelerators, name: chip})
+    families = {**study.families, name: datasheet(chip, study.loaded.folder)}
+    return replace(study, loaded=replace(study.loaded, value=spec), families=families)
 
 
 def only(study: LoadedStudy, design: str, mitigation: str) -> DesignText:

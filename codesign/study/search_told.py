@@ -188,3 +188,6 @@ def _lines(space: LoadedSpace, verified: Sequence[Verified]) -> Iterator[str]:
         ends = f"{interval.low:6.1%} to {interval.high:6.1%}"
         accuracy = f"{interval.value:6.1%} ({ends}), golden {stand.golden:.1%}"
         yield f"{stand.name:<{wide}}  {accuracy}, {costs}"
+        if one.point is not None:
+            point = ", ".join(f"{name}={value}" for name, value in one.point.items())
+            yield f"{'':<{wide}}  {point}"
