@@ -156,7 +156,8 @@ def _check_lif(network: NetworkGraph, layer: Lif) -> None:
     if len(layer.inputs) != 1 or layer.inputs[0].delay_steps or not is_mac(_source(network, layer)):
         raise MappingError(
             f"{layer.name} reads {edges}; a neuron has one current register, written in the same "
-            "step by one Conv2d or Linear: join the inputs with a Concat in front of that layer"
+            "step by one Conv2d or Linear: give it one such input (residual and recurrent currents "
+            "cannot be added here)"
         )
 
 
