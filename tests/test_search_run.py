@@ -170,6 +170,26 @@ def test_the_findings_make_a_page_with_the_search_on_it(searched, tmp_path):
     assert found.verdict in again.note
 
 
+def test_a_found_design_has_its_own_network_and_chip_where_they_are_not_the_studys(searched):
+    _, found, _ = searched
+    front = {one["name"]: one for one in found.findings.front.verified}
+    names = {network.name for network in found.findings.networks}
+    checked = 0
+    for design in found.findings.designs:
+        assert design.network in names
+        if front[design.name]["kind"] == "hand-made":
+            assert (design.network, design.accelerator) == ("cnn", "array")
+            continue
+        point = front[design.name]["parameters"]
+        same = point["channels"] == [4, 4]
+        assert design.network == ("cnn" if same else f"cnn of {design.name}")
+        sheet = (point["rows"], point["dataflow"], point["psum sram"])
+        same = sheet == (8, "weight_stationary", 32768)
+        assert design.accelerator == ("array" if same else f"array of {design.name}")
+        checked += 1
+    assert checked
+
+
 def test_what_is_not_priced_is_named(searched):
     _, found, _ = searched
     assert any("array.*.static" in sentence for sentence in found.findings.absent)

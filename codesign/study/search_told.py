@@ -10,10 +10,11 @@ from codesign.digests import digest
 from codesign.intervals import mean_interval
 from codesign.study.conclude import Concluded, failures, points
 from codesign.study.findings import DesignFinding, Findings, Front, NetworkFinding
+from codesign.study.plan import NONE
 from codesign.study.rows import CandidateRow, TrialRow
 from codesign.study.search_judge import Stand, accuracies, costs_of
 from codesign.study.search_loop import Ended
-from codesign.study.search_space import LoadedSpace
+from codesign.study.search_space import LoadedSpace, only
 from codesign.study.search_verdict import Contender, duels, spoken, verdict
 from codesign.study.strategy import Point
 from codesign.study.summary import summarise
@@ -97,10 +98,7 @@ def _summarised(
     for one in verified:
         stand = one.stand
         alone = summarise(stand.built, (), {stand.name: stand.golden}, command, seconds)
-        (design,), (network,) = alone.designs, alone.networks
-        if one.point is not None:
-            own = f"{network.name} of {stand.name}"
-            network, design = replace(network, name=own), replace(design, network=own)
+        design, network = _own_names(space, one, alone.designs[0], alone.networks[0])
         networks.setdefault(network.name, network)
         designs.append(design)
     return replace(
@@ -114,6 +112,19 @@ def _summarised(
         failed=failures(concluded, alone.chance),
         absent=_absent(space, verified),
     )
+
+
+def _own_names(
+    space: LoadedSpace, one: Verified, design: DesignFinding, network: NetworkFinding
+) -> tuple[DesignFinding, NetworkFinding]:
+    """A found design's network and chip by names of their own, where they are not the study's."""
+    text, name = one.stand.text, one.stand.name
+    if text.training != only(space.base, text.design, NONE).training:
+        network = replace(network, name=f"{network.name} of {name}")
+    chip = design.accelerator
+    own = text.study.families[chip] != space.base.families[chip]
+    chip = f"{chip} of {name}" if own else chip
+    return replace(design, network=network.name, accelerator=chip), network
 
 
 def _contender(space: LoadedSpace, one: Verified) -> Contender:
