@@ -96,9 +96,10 @@ def judged(name: str) -> Judged:
     bits = sum(unit.sites(part.name) for unit, part in chip.components())
     all_sites = bits * cycles * INFERENCES < 90_000
     table = every_fault(mapping, seed=len(name), most=10**9 if all_sites else 40)
-    if not all_sites and not DEEP:
+    if not all_sites:
         flips = table["model"] == FaultModel.flip
-        chosen = np.random.default_rng(1).permutation(np.flatnonzero(flips))[:5000]
+        order = np.random.default_rng(1).permutation(np.flatnonzero(flips))
+        chosen = order[: 40_000 if DEEP else 5000]
         table = table[np.sort(np.r_[chosen, np.flatnonzero(~flips)])]
         table["trial"] = np.arange(len(table))
     faults = Faults(table, len(table))
