@@ -13,7 +13,7 @@ from codesign.engine import (
     dense_blocks,
     dense_golden,
     dense_pairs,
-    dense_rows,
+    dense_stack,
     dense_sums,
     dense_trials,
     reference,
@@ -48,7 +48,7 @@ def test_both_engines_give_the_same_for_every_mixture_of_effects_and_guards(seed
 # with these, nothing is too small.
 SMALL = [
     (dense_sums, "BROAD", 1),
-    (dense_rows, "BROAD_WINDOWS", 0),
+    (dense_stack, "BROAD_WINDOWS", 0),
     (dense_pairs, "MOST_TERMS", 64),
     (dense_blocks, "MOST_OPERANDS", 64),
     (dense_golden, "SMALLEST", 2),

@@ -6,6 +6,7 @@ and the terms between two of them one matrix product.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +21,16 @@ from codesign.engine.dense_numbers import (
     FLOAT32_BITS,
     FLOAT64_BITS,
     Value,
+    ends_of,
     fit_long,
     widest,
     within_long,
 )
-from codesign.engine.dense_rows import Rows, Stack, corrupt_all, expand, spans
+from codesign.engine.dense_rows import Rows, expand, spans
+from codesign.engine.dense_stack import Stack, corrupt_all
 from codesign.formats import NumberFormat
 
-__all__ = ["Block", "block_totals", "blocks", "whole"]
+__all__ = ["Block", "BlockSums", "block_totals", "blocks", "classes", "matmul", "whole"]
 
 Ints = NDArray[np.int64]
 MOST_BLOCKS = 512  # more are cheaper output by output
@@ -87,80 +90,121 @@ def block_totals(
         plan: Of the layer.
         block: Its outputs.
         rows: ``block.chosen`` are numbers of these.
-        operands: Flat input ``[1, batch, elements]``, weights as the block reads them, biases.
+        operands: Flat input ``[batch, elements]``, weights as the block reads them, biases.
         safe: Whether golden running sums are proved to stay in their format.
     """
     x, weights, bias = operands
-    work = BlockSums(plan, block, rows[block.chosen], weights, safe)
-    at = plan.start[block.m][:, None] + plan.offset[plan.group_of(block.n[0])][plan.order]
-    index = torch.from_numpy(at).to(x.data.device)
+    work = BlockSums(plan, block, rows[block.chosen], weights, plan.order, safe)
     codes = bias.at(block.m[:, None], block.n[None, :])
     added = torch.from_numpy(np.broadcast_to(codes, (len(block.m), len(block.n))).copy())
-    added = added.to(x.data.device)
-    batch = max(1, MOST_OPERANDS // (len(block.m) * work.width))
+    added = added.to(plan.device)
     totals, suspects = [], []
-    for part in x.data[0].split(batch):
-        total = work.totals(Value(part[:, index], x.low, x.high), added)
-        totals.append(total)
+    for part in work.parts(x):
+        work.load(part)
+        start = added.expand(len(part.data), *added.shape)
+        totals.append(chain(plan, work.sums, work, start, block.n))
         suspects.append(work.suspect)
     found = [s for s in suspects if s is not None]
     return torch.cat(totals), torch.cat(found) if found else None
 
 
 class BlockSums:
-    """One block at work: `codesign.engine.dense_chain.Work`.
+    """Some terms of one block at work: `codesign.engine.dense_chain.Work`.
 
     Attributes:
-        width: How many numbers one (sample, position) takes.
+        sums: Rows on running sums and totals.
         suspect: ``[batch, m, n]`` where a running sum may have saturated within a piece, or None.
     """
 
     def __init__(
-        self, plan: MacPlan, block: Block, rows: Rows, weights: Weights, safe: bool
+        self,
+        plan: MacPlan,
+        block: Block,
+        rows: Rows,
+        weights: Weights,
+        order: Ints,
+        safe: bool,
     ) -> None:
-        self.plan, self.channel = plan, block.n
+        """Prepare a block.
+
+        Args:
+            plan: Of the layer.
+            block: Its outputs.
+            rows: That meet all of them.
+            weights: As the block reads them.
+            order: ``[terms]`` the terms in question, in their order.
+            safe: Whether golden running sums are proved to stay in their format.
+        """
         self.form = plan.arithmetic.inner
         self.careful = self.form.overflow == "saturate" and not (safe and len(rows) == 0)
-        self.weights = weights.codes[block.n][:, plan.order]
-        self.largest = int(np.abs(self.weights).sum(axis=1).max())
+        self.weights = weights.codes[block.n][:, order]
+        self.largest = int(np.abs(self.weights).sum(axis=1).max(initial=0))
         self.sums = SumRows(rows)
         self.pieces = self.sums.pieces
-        self.inputs = _Terms(plan, rows[rows["at"] == At.input])
-        self.terms = _Terms(plan, rows[rows["at"] == At.product])
-        self.width = plan.shape[1] + len(block.n) * int(self.terms.met.sum())
+        position = np.full(plan.shape[1], -1)
+        position[order] = np.arange(len(order))
+        self.inputs = BlockTerms(rows[rows["at"] == At.input], position, len(order))
+        self.terms = BlockTerms(rows[rows["at"] == At.product], position, len(order))
         self.suspect: Tensor | None = None
+        group = plan.group_of(block.n[0])
+        self._index = (plan.start[block.m][:, None] + plan.offset[group][order]).astype(np.int64)
+        width = len(order) + len(block.n) * (1 + int(self.terms.met.sum()))
+        self._batch = max(1, MOST_OPERANDS // (len(block.m) * width))
 
-    def totals(self, x: Value, bias: Tensor) -> Tensor:
-        """``[batch, m, n]`` of operands ``[batch, m, K]`` in the order of terms."""
+    def parts(self, flat: Value) -> Iterator[Value]:
+        """Operands ``[batch, m, terms]`` of the flat input ``[batch, elements]``, part by part."""
+        at = torch.from_numpy(self._index.ravel()).to(flat.data.device)
+        for part in flat.data.split(self._batch):
+            operands = part.index_select(1, at).view(len(part), *self._index.shape)
+            yield Value(operands, flat.low, flat.high)
+
+    def reach(self, x: Value) -> int:
+        """A bound on the magnitude of all terms of one output together, corrupted ones included."""
+        low, high = self.inputs.stack(x.data.device).reach(x.low, x.high)
+        single = widest(low, high) * int(np.abs(self.weights).max(initial=0))
+        low, high = self.terms.stack(x.data.device).reach(-single, single)
+        return self.weights.shape[1] * widest(low, high)
+
+    def load(self, x: Value) -> None:
+        """Take operands, and corrupt them."""
         low, high, data = x.low, x.high, x.data
         if len(self.inputs.rows):
-            stack = self.inputs.everywhere(data.device)
+            stack = self.inputs.stack(data.device)
             low, high = stack.reach(low, high)
-            data = data.to(_carrier(low, high))
-            stack.apply_(data)
+            data = data.to(_carrier(low, high), copy=True)
+            stack.apply_(data, (x.low, x.high))
         bound = max(widest(low, high), 1) * max(self.largest, 1)
         dtype = _carrier(*within_long(-bound, bound, "a sum of terms"))
         self.x, self.x_low = data.to(dtype), low
         self.matrix = torch.from_numpy(self.weights.T.copy()).to(self.x)
         self.suspect = None
-        start = bias.expand(len(data), *bias.shape)
-        return chain(self.plan, self.sums, self, start, self.channel)
 
-    def add(self, acc: Tensor, start: int, stop: int) -> Tensor:
-        """The running sum after the terms of positions start to stop."""
+    def total(self, start: int, stop: int, acc: Tensor | None = None) -> Tensor:
+        """``[batch, m, n]`` int64 sum of the terms of positions start to stop.
+
+        Args:
+            start: First position.
+            stop: Position behind the last.
+            acc: The running sum before, if saturation on the way is to be looked for.
+        """
         met = self.terms.met[start:stop]
         at: slice | Tensor = slice(start, stop)
         parts = []
         if met.any():
             parts.append(self._changed(start, stop))
-            at = torch.from_numpy(start + np.flatnonzero(~met)).to(acc.device)
+            at = torch.from_numpy(start + np.flatnonzero(~met)).to(self.x.device)
         x, matrix = self.x[:, :, at], self.matrix[at]
-        if self.careful and stop - start > 1:
+        if acc is not None:
             self._look(acc, x, matrix, parts)
-        result = acc + _matmul(x, matrix)
+        result = matmul(x, matrix)
         for products in parts:
             result = result + products.sum(-1)
-        return fit_long(result, self.form)
+        return result
+
+    def add(self, acc: Tensor, start: int, stop: int) -> Tensor:
+        """The running sum after the terms of positions start to stop."""
+        look = self.careful and stop - start > 1
+        return fit_long(acc + self.total(start, stop, acc if look else None), self.form)
 
     def _changed(self, start: int, stop: int) -> Tensor:
         """``[batch, m, n, terms]`` int64 products of the terms that rows corrupt."""
@@ -168,51 +212,64 @@ class BlockSums:
         x, weights = self.x[:, :, at].long(), self.matrix[at].long().T
         products = x[:, :, None, :] * weights
         stack = self.terms.within(start, stop, products.device)
-        stack.reach(*(int(end) for end in products.aminmax()))
-        stack.apply_(products.flatten(0, 1))
+        ends = ends_of(products)
+        stack.reach(*ends)
+        stack.apply_(products.flatten(0, 1), ends)
         return products
 
     def _look(self, acc: Tensor, x: Tensor, matrix: Tensor, parts: list[Tensor]) -> None:
         """Mark where the sum of the positive or of the negative terms alone leaves the format."""
-        rising = _matmul(x.clamp(min=0), matrix.clamp(min=0))
-        falling = _matmul(x.clamp(min=0), matrix.clamp(max=0))
+        rising = matmul(x.clamp(min=0), matrix.clamp(min=0))
+        falling = matmul(x.clamp(min=0), matrix.clamp(max=0))
         if self.x_low < 0:
-            rising = rising + _matmul(x.clamp(max=0), matrix.clamp(max=0))
-            falling = falling + _matmul(x.clamp(max=0), matrix.clamp(min=0))
+            rising = rising + matmul(x.clamp(max=0), matrix.clamp(max=0))
+            falling = falling + matmul(x.clamp(max=0), matrix.clamp(min=0))
         for products in parts:
             rising = rising + products.clamp(min=0).sum(-1)
             falling = falling + products.clamp(max=0).sum(-1)
         found = (acc + rising > self.form.high) | (acc + falling < self.form.low)
         self.suspect = found if self.suspect is None else self.suspect | found
 
-    def corrupt(self, acc: Tensor, chosen: Ints) -> Tensor:
-        """A sum after chosen rows."""
-        return corrupt_all(acc, self.sums.rows[chosen]) if len(chosen) else acc
+    def corrupt(self, acc: Tensor, chosen: Ints, ends: tuple[int, int] | None) -> Tensor:
+        """A sum of a range, if it is known, after chosen rows."""
+        if len(chosen) == 0:
+            return acc
+        return corrupt_all(acc, self.sums.formulas, chosen, ends or ends_of(acc))
 
     def fit(self, total: Tensor, form: NumberFormat) -> Tensor:
         """A total written to its place."""
         return fit_long(total, form)
 
 
-class _Terms:
+class BlockTerms:
     """Rows that act along the terms of every output of a block.
 
     Attributes:
         rows: Of one place.
-        met: ``[K]`` positions that some row meets.
+        met: ``[terms]`` positions that some row meets.
     """
 
-    def __init__(self, plan: MacPlan, rows: Rows) -> None:
+    def __init__(self, rows: Rows, position: Ints, terms: int) -> None:
+        """Find what rows meet.
+
+        Args:
+            rows: Of one place.
+            position: ``[K]`` position of each term, -1 where it is not looked at.
+            terms: How many positions there are.
+        """
         self.rows = rows
-        owner, (k,) = expand([spans(rows, "k", plan.shape[1])])
-        self._owner, self._position = owner, np.argsort(plan.order)[k]
-        self.met = np.zeros(plan.shape[1], dtype=bool)
+        owner, (k,) = expand([spans(rows, "k", len(position))])
+        here = position[k] >= 0
+        self._owner, self._position = owner[here], position[k][here]
+        self.met = np.zeros(terms, dtype=bool)
         self.met[self._position] = True
         self._stacks: dict[tuple[int, int], Stack] = {}
 
-    def everywhere(self, device: torch.device) -> Stack:
-        """Corruptions of all K positions."""
-        return Stack(self.rows, self._owner, self._position, device)
+    def stack(self, device: torch.device) -> Stack:
+        """Corruptions of all positions."""
+        if (-1, -1) not in self._stacks:
+            self._stacks[-1, -1] = Stack(self.rows, self._owner, self._position, device)
+        return self._stacks[-1, -1]
 
     def within(self, start: int, stop: int, device: torch.device) -> Stack:
         """Corruptions of the met positions from start to stop, numbered from 0."""
@@ -231,7 +288,7 @@ def _carrier(low: int, high: int) -> torch.dtype:
     return torch.int64
 
 
-def _matmul(x: Tensor, matrix: Tensor) -> Tensor:
+def matmul(x: Tensor, matrix: Tensor) -> Tensor:
     """Int64 sums of terms."""
     if x.dtype == torch.int64:  # no device but the CPU multiplies int64 matrices
         return torch.stack([(x * column).sum(-1) for column in matrix.T], -1)

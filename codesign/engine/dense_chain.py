@@ -16,8 +16,9 @@ from torch import Tensor
 
 from codesign.effects import At
 from codesign.engine.dense_codes import requantise_long
+from codesign.engine.dense_formulas import Formulas
 from codesign.engine.dense_mac import MacPlan
-from codesign.engine.dense_numbers import widest, within_long
+from codesign.engine.dense_numbers import ends_of, widest, within_long
 from codesign.engine.dense_rows import Rows
 from codesign.formats import NumberFormat, Requantise
 
@@ -32,10 +33,11 @@ class SumRows:
 
     Attributes:
         rows: Any rows of the layer.
+        formulas: Their numbers.
     """
 
     def __init__(self, rows: Rows) -> None:
-        self.rows = rows
+        self.rows, self.formulas = rows, Formulas(rows)
         places = (At.load, At.every, At.after, At.out, At.total)
         self._at = {at: np.flatnonzero(rows["at"] == at) for at in places}
         self._segment, self._after = rows["segment"], rows["after"]
@@ -75,8 +77,8 @@ class Work(Protocol):
         """The running sum after the terms of positions start to stop in the order of terms."""
         ...
 
-    def corrupt(self, acc: Tensor, chosen: Ints) -> Tensor:
-        """A sum after chosen rows."""
+    def corrupt(self, acc: Tensor, chosen: Ints, ends: tuple[int, int] | None) -> Tensor:
+        """A sum of a range, if it is known, after chosen rows."""
         ...
 
     def fit(self, total: Tensor, form: NumberFormat) -> Tensor:
@@ -97,21 +99,23 @@ def chain(plan: MacPlan, rows: SumRows, work: Work, bias: Tensor, channel: Ints)
     arithmetic = plan.arithmetic
     readout = arithmetic.readout and _of_channels(arithmetic.readout, channel)
     loaded = arithmetic.bias_in == "load"
+    inner, outer = ((f.low, f.high) for f in (arithmetic.inner, arithmetic.outer))
+    read = (readout.low, readout.high) if readout else None
     total = work.fit(bias * (not loaded), arithmetic.outer)
     for s, (start, stop) in enumerate(arithmetic.segments):
-        acc = work.corrupt(bias * (s == 0 and loaded), rows.at(At.load, s))
+        acc = work.corrupt(bias * (s == 0 and loaded), rows.at(At.load, s), None)
         done = 0
         for end in work.pieces(s, stop - start):
             acc = work.add(acc, start + done, start + end)
-            acc = work.corrupt(acc, rows.behind(s, end))
+            acc = work.corrupt(acc, rows.behind(s, end), inner)
             done = end
         if readout:
             acc = _read_out(acc, readout)
-        acc = work.corrupt(acc, rows.at(At.out, s))
+        acc = work.corrupt(acc, rows.at(At.out, s), read)
         if readout:
             acc = acc.clamp(readout.low, readout.high)
         total = work.fit(total + acc, arithmetic.outer)
-        total = work.corrupt(total, rows.at(At.total, s))
+        total = work.corrupt(total, rows.at(At.total, s), outer)
     return total
 
 
@@ -122,6 +126,6 @@ def _of_channels(q: Requantise, channel: Ints) -> Requantise:
 
 
 def _read_out(acc: Tensor, readout: Requantise) -> Tensor:
-    low, high = (int(end) for end in acc.aminmax())
+    low, high = ends_of(acc)
     within_long(0, widest(low, high) * int(np.max(readout.multiplier)) >> 1, "a readout product")
     return requantise_long(acc, readout, acc.ndim - 1)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from codesign.engine.dense_moment import NO_ROWS, Flags
-from codesign.engine.dense_numbers import Value, carrier, exact_floats
+from codesign.engine.dense_numbers import Value, carrier, ends_of, exact_floats
 from codesign.engine.dense_plan import Plan, TrialRows, plan_of
 from codesign.engine.dense_run import Kept, Run
 from codesign.errors import DataError
@@ -136,7 +136,7 @@ def golden_run(plan: Plan, samples: Samples, batch: Ints) -> Run:
 
 def _keep(value: Value, flags: Flags) -> Kept:
     """What one batch keeps; its range becomes the one that was met."""
-    low, high = (int(end) for end in value.data.aminmax())
+    low, high = ends_of(value.data)
     return Kept(value.data.to(_narrowest(low, high)), low, high, flags)
 
 

@@ -20,6 +20,7 @@ from codesign.engine.dense_numbers import (
     FLOAT64_BITS,
     Value,
     carrier,
+    ends_of,
     fit_long,
     widest,
     within_long,
@@ -83,7 +84,7 @@ def lif_layer(
         neurons.begin(step, proof.begins[i], moment, flags)
         neurons.operate(step, total[min(i, len(total) - 1)], spikes[i])
         neurons.spike(step, spikes[i], moment)
-        neurons.end(step, moment)
+        neurons.end(step, proof.ends[i], moment)
     state.low, state.high = proof.low, proof.high
     neurons.keep(state)
     return Value(spikes.unflatten(2, plan.shape), low, high), flags
@@ -104,7 +105,7 @@ def _sum(currents: list[Value]) -> Value:
 
 def _tightened(current: Value) -> Value:
     """With the range that its elements have, a little widened so that few ranges differ."""
-    low, high = (int(end) for end in current.data.aminmax())
+    low, high = ends_of(current.data)
     grain = max(1, (1 << widest(low, high).bit_length()) >> 4)
     low, high = low // grain * grain, -(-high // grain) * grain
     return Value(current.data, max(low, current.low), min(high, current.high))
@@ -137,6 +138,7 @@ class _Proof:
         fits: Whether no write can leave the format.
         stray: Whether a reset may find a membrane outside of it, left by a wider corruption.
         begins: Range of the membranes before and after corruption, by step.
+        ends: Range of the membranes before they are written back, by step.
     """
 
     plan: LifPlan
@@ -146,6 +148,7 @@ class _Proof:
     fits: bool = True
     stray: bool = False
     begins: list[tuple[tuple[int, int], tuple[int, int]]] = field(default_factory=list)
+    ends: list[tuple[int, int]] = field(default_factory=list)
     _last: tuple[int, tuple[int, int]] | None = None
 
     @property
@@ -162,6 +165,7 @@ class _Proof:
         before = self.low, self.high
         if self._last == (id(rows), before):  # the step before changed nothing
             self.begins.append(self.begins[-1])
+            self.ends.append(self.ends[-1])
             return
         self._last = id(rows), before
         self._become(*rows.begin.reach(*before))
@@ -180,6 +184,7 @@ class _Proof:
                 self._reset(*rows.limits)
             if kept:
                 self._become(min(self.low, kept[0]), max(self.high, kept[1]))
+        self.ends.append((self.low, self.high))
         self._become(*rows.end.reach(self.low, self.high))
 
     def _see(self, low: int, high: int) -> None:
@@ -268,7 +273,7 @@ class _Neurons:
         before = self.v
         if len(rows.begin):
             self.v = before.clone()
-            rows.begin.apply_(self.v[None], moment.samples)
+            rows.begin.apply_(self.v[None], ends[0], moment.samples)
         if self.plan.guards:
             golden = Value(before[None], *ends[0])
             struck = golden if self.v is before else Value(self.v[None], *ends[1])
@@ -305,11 +310,11 @@ class _Neurons:
             out = self.f * (self.run < self.plan.silence)
         if out is not line:
             line.copy_(out)
-        rows.line.apply_(line[None], moment.samples)
+        rows.line.apply_(line[None], (0, 1), moment.samples)
 
-    def end(self, rows: StepRows, moment: Moment) -> None:
+    def end(self, rows: StepRows, ends: tuple[int, int], moment: Moment) -> None:
         """Membranes are written back."""
-        rows.end.apply_(self.v[None], moment.samples)
+        rows.end.apply_(self.v[None], ends, moment.samples)
         if self.history is not None:
             self.history.append(self.v.clone())
 

@@ -14,7 +14,9 @@ from torch import Tensor
 from codesign.effects import At, Kind, Op
 from codesign.engine.dense_guards import ValueGuard, guards_at
 from codesign.engine.dense_moment import NO_ROWS, Moment, distinct_windows
-from codesign.engine.dense_rows import Rows, Span, Stack, expand, spans, windows
+from codesign.engine.dense_numbers import ends_of
+from codesign.engine.dense_rows import Rows, Span, expand, spans, windows
+from codesign.engine.dense_stack import Stack
 from codesign.formats import NumberFormat
 from codesign.guards import Silence
 from codesign.network import Lif
@@ -178,8 +180,9 @@ class LifRows:
         samples = 1 if window is None else len(moment.samples)
         found = base.repeat(1, samples, 1).to(self.plan.device)
         stack = self._stack(rows, moment)
-        stack.reach(int(base.min()), int(base.max()))
-        stack.apply_(found, moment.samples)
+        ends = ends_of(base)
+        stack.reach(*ends)
+        stack.apply_(found, ends, moment.samples)
         return found[0]
 
     def _broken(self, rows: Rows, moment: Moment) -> dict[str, Broken]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from codesign.engine.dense_formulas import corrupt_flat
 from codesign.engine.dense_guards import ValueGuard, guards_at, pass_weights
 from codesign.engine.dense_moment import NO_ROWS
 from codesign.engine.dense_numbers import (
@@ -24,7 +25,7 @@ from codesign.engine.dense_numbers import (
     widest,
     within_long,
 )
-from codesign.engine.dense_rows import Rows, corrupt_flat, expand, spans
+from codesign.engine.dense_rows import Rows, expand, spans
 from codesign.network import Conv2d, Linear
 from codesign.program import MacArithmetic, Program
 
@@ -257,6 +258,7 @@ class Safety:
         linear: A total is the bias and all terms together, fitted once to the outer format.
         inner: No running sum of a segment leaves its format.
         never: Nothing leaves its format.
+        segment: No running sum of a segment is smaller or larger.
     """
 
     low: int
@@ -264,6 +266,18 @@ class Safety:
     linear: bool
     inner: bool
     never: bool
+    segment: tuple[int, int]
+
+    def room_for(self, arithmetic: MacArithmetic, extra: int) -> bool:
+        """Whether all this stays linear when no sum changes by more than ``extra``."""
+        if not self.linear or widest(self.low, self.high) + extra > 1 << FLOAT64_BITS:
+            return False
+        if modular(arithmetic):
+            return True
+        low, high = self.segment[0] - extra, self.segment[1] + extra
+        inner = arithmetic.inner.holds([low, high]) and passes(arithmetic, low, high)
+        ends = [self.low - extra, self.high + extra]
+        return inner and (arithmetic.outer.overflow == "wrap" or arithmetic.outer.holds(ends))
 
 
 def safety(plan: MacPlan, weights: Weights, bias: Bias, x: Value) -> Safety:
@@ -274,17 +288,33 @@ def safety(plan: MacPlan, weights: Weights, bias: Bias, x: Value) -> Safety:
     below, above = _ends(ends, weights.negative, weights.positive)
     low = int((np.minimum(bias.low, 0) + below).min())
     high = int((np.maximum(bias.high, 0) + above).max())
-    inner, passes = _segment_proofs(plan, weights, bias, ends, (low, high))
-    wraps = arithmetic.outer.overflow == "wrap"
-    modular = (
+    segment = low, high
+    if not (arithmetic.inner.holds(segment) and passes(arithmetic, *segment)):
+        segment = _segment_ends(plan, weights, bias, ends)
+    inner = arithmetic.inner.holds(segment)
+    unread = inner and passes(arithmetic, *segment)
+    never = unread and arithmetic.outer.holds([low, high])
+    exact = never or (unread and arithmetic.outer.overflow == "wrap") or modular(arithmetic)
+    carried = widest(low, high) <= 1 << FLOAT64_BITS
+    return Safety(low, high, carried and exact, inner, never, segment)
+
+
+def modular(arithmetic: MacArithmetic) -> bool:
+    """Whether all sums wrap so that only the total's low bits matter, in any order of the terms."""
+    return (
         arithmetic.readout is None
-        and arithmetic.inner.overflow == "wrap"
+        and arithmetic.inner.overflow == arithmetic.outer.overflow == "wrap"
         and arithmetic.inner.bits >= arithmetic.outer.bits
     )
-    never = inner and passes and arithmetic.outer.holds([low, high])
-    exact = never or (inner and passes and wraps)
-    carried = widest(low, high) <= 1 << FLOAT64_BITS
-    return Safety(low, high, carried and (exact or (wraps and modular)), inner, never)
+
+
+def passes(arithmetic: MacArithmetic, low: int, high: int) -> bool:
+    """Whether a readout gives back every sum of a range."""
+    q = arithmetic.readout
+    if q is None:
+        return True
+    same = q.shift == 0 and bool(np.all(np.asarray(q.multiplier) == 1))
+    return same and q.low <= low and high <= q.high
 
 
 def _ends(ends: tuple[int, int], negative: Ints, positive: Ints) -> tuple[Ints, Ints]:
@@ -293,35 +323,18 @@ def _ends(ends: tuple[int, int], negative: Ints, positive: Ints) -> tuple[Ints, 
     return low * positive + high * negative, high * positive + low * negative
 
 
-def _segment_proofs(
-    plan: MacPlan,
-    weights: Weights,
-    bias: Bias,
-    ends: tuple[int, int],
-    total: tuple[int, int],
-) -> tuple[bool, bool]:
-    """Whether no running sum leaves the inner format, and whether the readout changes nothing."""
-    arithmetic = plan.arithmetic
-    if arithmetic.inner.holds(total) and _passes(arithmetic, *total):
-        return True, True
-    starts = [start for start, _ in arithmetic.segments]
+def _segment_ends(
+    plan: MacPlan, weights: Weights, bias: Bias, ends: tuple[int, int]
+) -> tuple[int, int]:
+    """Smallest and largest running sum of any segment."""
+    starts = [start for start, _ in plan.arithmetic.segments]
     ordered = weights.codes[:, plan.order]
     below, above = _ends(
         ends,
         np.add.reduceat(np.minimum(ordered, 0), starts, axis=1),
         np.add.reduceat(np.maximum(ordered, 0), starts, axis=1),
     )
-    if arithmetic.bias_in == "load":
+    if plan.arithmetic.bias_in == "load":
         below[:, 0] += np.minimum(bias.low, 0)
         above[:, 0] += np.maximum(bias.high, 0)
-    low, high = int(below.min()), int(above.max())
-    return arithmetic.inner.holds([low, high]), _passes(arithmetic, low, high)
-
-
-def _passes(arithmetic: MacArithmetic, low: int, high: int) -> bool:
-    """Whether a readout gives back every sum of a range."""
-    q = arithmetic.readout
-    if q is None:
-        return True
-    same = q.shift == 0 and bool(np.all(np.asarray(q.multiplier) == 1))
-    return same and q.low <= low and high <= q.high
+    return int(below.min()), int(above.max())

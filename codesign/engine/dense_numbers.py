@@ -21,6 +21,7 @@ from codesign.formats import NumberFormat
 __all__ = [
     "Value",
     "carrier",
+    "ends_of",
     "exact_floats",
     "fit",
     "fit_long",
@@ -70,6 +71,12 @@ def within_long(low: int, high: int, what: str = "a corrupted value") -> tuple[i
             "numbers or evaluate with codesign.engine.reference"
         )
     return low, high
+
+
+def ends_of(data: Tensor) -> tuple[int, int]:
+    """The smallest and the largest of some integers."""
+    low, high = data.aminmax()
+    return int(low), int(high)
 
 
 def carrier(low: int, high: int, what: str) -> torch.dtype:

@@ -14,14 +14,16 @@ from torch import Tensor
 
 from codesign.effects import At
 from codesign.engine.dense_chain import SumRows, chain
+from codesign.engine.dense_formulas import corrupt_flat
 from codesign.engine.dense_guards import pass_weights
 from codesign.engine.dense_mac import MacPlan, Weights
 from codesign.engine.dense_moment import Boxes
-from codesign.engine.dense_numbers import Value, fit_long, within_long
-from codesign.engine.dense_rows import Span, Stack, corrupt_flat, expand, spans
+from codesign.engine.dense_numbers import Value, ends_of, fit_long, within_long
+from codesign.engine.dense_rows import Rows, Span, expand, spans
+from codesign.engine.dense_stack import Stack
 from codesign.formats import NumberFormat
 
-__all__ = ["count_term_by_term", "pair_totals", "touched"]
+__all__ = ["count_term_by_term", "pair_totals", "special_weights", "touched"]
 
 Ints = NDArray[np.int64]
 MOST_TERMS = 1 << 21  # side by side at once
@@ -61,6 +63,38 @@ def count_term_by_term(plan: MacPlan, boxes: Boxes, keys: Ints, flat: Value) -> 
         pairs.totals()
         count += pairs.overflows
     return count
+
+
+def special_weights(
+    plan: MacPlan, rows: Rows, plain: Ints, names: Ints, entries: tuple[Ints, Ints]
+) -> Ints:
+    """Weights as they are read for single terms, from their pristine codes on.
+
+    Args:
+        plan: Of the layer.
+        rows: Of the layer.
+        plain: Rows that act on weights for every output, always.
+        names: ``[terms]`` weight (n · K + k) of each term.
+        entries: Other rows and the terms that they meet: (row, position in ``names``).
+    """
+    also, where = _plain_hits(plan, rows, plain, names)
+    owner, entry = np.concatenate([entries[0], also]), np.concatenate([entries[1], where])
+    order = np.argsort(owner, kind="stable")
+    pristine = np.asarray(plan.layer.weight, dtype=np.int64).ravel()[names]
+    values = pristine.copy()
+    corrupt_flat(values, rows, owner[order], entry[order])
+    return pass_weights(pristine, values, plan.guards)[0]
+
+
+def _plain_hits(plan: MacPlan, rows: Rows, plain: Ints, names: Ints) -> tuple[Ints, Ints]:
+    """Which plain rows meet which weights (n · K + k): (row, position)."""
+    mine, (_, terms, channels) = rows[plain], plan.shape
+    owner, (n, k) = expand([spans(mine, "n", channels), spans(mine, "k", terms)])
+    name = n * terms + k
+    order = np.argsort(name, kind="stable")
+    first, last = (np.searchsorted(name[order], names, side) for side in ("left", "right"))
+    where, (at,) = expand([Span(first, last - first, np.ones_like(first))])
+    return plain[owner[order[at]]], where
 
 
 class _Pairs:
@@ -123,40 +157,23 @@ class _Pairs:
             return
         owner, _, _, element = self._terms(chosen)
         stack = Stack(self.rows, owner, element, self.device)
-        stack.reach(*(int(end) for end in values.aminmax()))
-        stack.apply_(values.view(1, 1, -1))
+        ends = ends_of(values)
+        stack.reach(*ends)
+        stack.apply_(values.view(1, 1, -1), ends)
 
     def _weights(self, weights: Weights, plain: Ints, special: Ints) -> Tensor:
         """``[outputs, K]`` int64; where special rows meet a weight, from its pristine code on."""
-        n, codes = self.n, weights.codes[:, self.plan.order]
+        codes = weights.codes[:, self.plan.order]
         table = torch.from_numpy(codes).to(self.device)
-        found = table.index_select(0, torch.from_numpy(n).to(self.device))
-        if len(special) == 0:
-            return found
-        owner, hit, k, element = self._terms(special)
-        element, first, entry = np.unique(element, return_index=True, return_inverse=True)
-        names = n[hit[first]] * self.plan.shape[1] + k[first]
-        also, where = self._plain_hits(plain, names)
-        owner, entry = np.concatenate([owner, also]), np.concatenate([entry.ravel(), where])
-        order = np.argsort(owner, kind="stable")
-        pristine = np.asarray(self.plan.layer.weight, dtype=np.int64).ravel()[names]
-        values = pristine.copy()
-        corrupt_flat(values, self.rows, owner[order], entry[order])
-        values, _, _ = pass_weights(pristine, values, self.plan.guards)
-        index = torch.from_numpy(element).to(self.device)
-        found.view(-1).index_copy_(0, index, torch.from_numpy(values).to(self.device))
+        found = table.index_select(0, torch.from_numpy(self.n).to(self.device))
+        if len(special):
+            owner, hit, k, element = self._terms(special)
+            element, first, entry = np.unique(element, return_index=True, return_inverse=True)
+            names = self.n[hit[first]] * self.plan.shape[1] + k[first]
+            values = special_weights(self.plan, self.rows, plain, names, (owner, entry.ravel()))
+            index = torch.from_numpy(element).to(self.device)
+            found.view(-1).index_copy_(0, index, torch.from_numpy(values).to(self.device))
         return found
-
-    def _plain_hits(self, plain: Ints, names: Ints) -> tuple[Ints, Ints]:
-        """Which plain rows meet which weights (n · K + k): (row, position)."""
-        rows, (_, terms, channels) = self.rows[plain], self.plan.shape
-        owner, (n, k) = expand([spans(rows, "n", channels), spans(rows, "k", terms)])
-        name = n * terms + k
-        order = np.argsort(name, kind="stable")
-        first, last = (np.searchsorted(name[order], names, side) for side in ("left", "right"))
-        one = np.ones_like(first)
-        where, (at,) = expand([Span(first, last - first, one)])
-        return plain[owner[order[at]]], where
 
     def _bias(self) -> Tensor:
         """``[outputs]`` int64."""
@@ -191,8 +208,8 @@ class _Pairs:
             acc = fit_long(acc + part[:, j], self.form)
         return acc
 
-    def corrupt(self, acc: Tensor, chosen: Ints) -> Tensor:
-        """A sum after chosen rows."""
+    def corrupt(self, acc: Tensor, chosen: Ints, ends: tuple[int, int] | None) -> Tensor:
+        """A sum of a range, if it is known, after chosen rows."""
         if len(chosen) == 0:
             return acc
         key = chosen.tobytes()
@@ -201,8 +218,9 @@ class _Pairs:
             owner, hit = self._owner[mine], self._hit[mine]
             self._stacks[key] = Stack(self.rows, owner, hit, self.device)
         stack, acc = self._stacks[key], acc.clone()
-        stack.reach(*(int(end) for end in acc.aminmax()))
-        stack.apply_(acc.view(1, 1, -1))
+        ends = ends or ends_of(acc)
+        stack.reach(*ends)
+        stack.apply_(acc.view(1, 1, -1), ends)
         return acc
 
     def fit(self, total: Tensor, form: NumberFormat) -> Tensor:

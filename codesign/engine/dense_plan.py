@@ -14,7 +14,8 @@ from codesign.engine.dense_guards import ValueGuard, guards_at
 from codesign.engine.dense_lif_rows import LifPlan, LifRows, lif_plan
 from codesign.engine.dense_mac import MacPlan, mac_plan
 from codesign.engine.dense_moment import NO_ROWS, Moment
-from codesign.engine.dense_rows import Rows, Stack, expand, spans, take, windows
+from codesign.engine.dense_rows import Rows, expand, spans, take, windows
+from codesign.engine.dense_stack import Stack
 from codesign.engine.dense_sums import MacRows
 from codesign.network import Lif, is_mac
 from codesign.program import Program

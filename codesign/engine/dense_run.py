@@ -191,7 +191,8 @@ class Run:
         shape = (steps, *value.data.shape[1:])
         data = value.data.to(carrier(low, high, "corrupted values")).expand(shape)
         data = data.clone(memory_format=torch.contiguous_format)
-        read.stack.apply_(data.view(steps, shape[1], -1), self.moment.samples, begin)
+        ends = value.low, value.high
+        read.stack.apply_(data.view(steps, shape[1], -1), ends, self.moment.samples, begin)
         return Value(data, low, high)
 
 

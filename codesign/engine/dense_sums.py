@@ -19,6 +19,7 @@ from torch import Tensor
 from codesign.effects import At
 from codesign.engine.dense_blocks import Block, block_totals, blocks, whole
 from codesign.engine.dense_codes import requantise
+from codesign.engine.dense_deltas import additive, block_delta, pair_deltas
 from codesign.engine.dense_mac import (
     Bias,
     MacPlan,
@@ -29,7 +30,7 @@ from codesign.engine.dense_mac import (
     weights_of,
 )
 from codesign.engine.dense_moment import NO_ROWS, Boxes, Flags, Moment, distinct_windows
-from codesign.engine.dense_numbers import Value, carrier, fit
+from codesign.engine.dense_numbers import Value, carrier, ends_of, fit, fit_long
 from codesign.engine.dense_pairs import count_term_by_term, pair_totals, touched
 from codesign.engine.dense_product import linear_sums
 from codesign.engine.dense_rows import Rows, spans, take
@@ -38,7 +39,7 @@ from codesign.engine.dense_weight_flags import weight_flags
 __all__ = ["MacRows", "mac_layer", "overflow_count"]
 
 Ints = NDArray[np.int64]
-BROAD = 4096  # outputs that a row must touch to be worth a block
+BROAD = 1 << 17  # terms that a row must touch to be worth a block
 
 
 class MacRows:
@@ -118,17 +119,15 @@ class Acting:
 
     def blocks(self, batch: int) -> tuple[list[Block], Ints]:
         """Blocks of outputs that broad rows touch, and the special rows that are not broad."""
-        size = np.prod([spans(self.rows[self.special], a, n).count for a, n in self._axes], axis=0)
+        rows, (positions, terms, channels) = self.rows[self.special], self.plan.shape
+        axes = (("m", positions), ("n", channels), ("k", terms))
+        size = np.prod([spans(rows, axis, count).count for axis, count in axes], axis=0)
         broad = self.special[(size * batch >= BROAD) & self.always[self.special]]
         key = broad.tobytes()
         if key not in self._blocks:
             self._blocks[key] = blocks(self.plan, self.rows, broad) if len(broad) else []
         found = self._blocks[key]
         return ([], self.special) if found is None else (found, np.setdiff1d(self.special, broad))
-
-    @property
-    def _axes(self) -> tuple[tuple[str, int], tuple[str, int]]:
-        return ("m", self.plan.shape[0]), ("n", self.plan.shape[2])
 
 
 def mac_layer(mine: MacRows, x: Value, moment: Moment) -> tuple[Value, Flags | None]:
@@ -172,16 +171,17 @@ class _Mixed:
     def total(self) -> Value:
         """``[steps or 1, samples, *output_shape]``."""
         found, narrow = self.acting.blocks(self.steps * self.samples)
-        total = self._base(covered=sum(len(b.m) * len(b.n) for b in found))
-        for block in found:
-            total = self._put_block(total, block, self.acting.block_weights(block))
-        keys = np.unique(np.concatenate([touched(self.boxes, narrow), *self.suspects]))
+        deltas = [(block, self._delta(block)) for block in found]
+        chained = [block for block, delta in deltas if delta is None]
+        total = self._base(covered=sum(len(b.m) * len(b.n) for b in chained))
+        for block, delta in deltas:
+            total = self._put_block(total, block, delta)
+        total, hard = self._add_singly(total, narrow, alone=not found)
+        keys = np.unique(np.concatenate([touched(self.boxes, hard), *self.suspects]))
         if len(keys):
             weights, plain = self.acting.weights, self.acting.plain
             sums = pair_totals(self.plan, self.boxes, keys, self.flat, weights, plain)
-            total = _widened(total, sums)
-            at = torch.from_numpy(self._flat_index(keys)).to(sums.device)
-            total.data.view(-1).index_copy_(0, at, sums.to(total.data.dtype))
+            total = self._put(total, keys, sums)
         return total
 
     def _base(self, covered: int) -> Value:
@@ -195,21 +195,71 @@ class _Mixed:
         total = Value(torch.zeros(shape, device=self.plan.device), 0, 0)
         if covered < outputs:
             for block in whole(self.plan):
-                total = self._put_block(total, block, self.acting.weights)
+                total = self._put_block(total, block, None)
         return total
 
-    def _put_block(self, total: Value, block: Block, weights: Weights) -> Value:
-        flat = Value(self.flat.data.flatten(0, 1)[None], self.flat.low, self.flat.high)
-        operands = flat, weights, self.acting.bias
-        sums, suspect = block_totals(self.plan, block, self.acting.rows, operands, self.bound.inner)
-        sums = sums.unflatten(0, self.flat.data.shape[:2])
-        if suspect is not None:
-            self._suspect(suspect.unflatten(0, self.flat.data.shape[:2]), block)
-        total = _widened(total, sums)
+    def _delta(self, block: Block) -> Tensor | None:
+        """What a block's rows add to its totals, or None if they must be told in full."""
+        if not additive(self.acting.rows[block.chosen]).all():
+            return None
+        operands = self._batch, self.acting.weights, self.acting.block_weights(block)
+        return block_delta(self.plan, block, self.acting.rows, operands, self.bound)
+
+    @cached_property
+    def _batch(self) -> Value:
+        """Flat input ``[batch, elements]``."""
+        return Value(self.flat.data.flatten(0, 1), self.flat.low, self.flat.high)
+
+    def _put_block(self, total: Value, block: Block, delta: Tensor | None) -> Value:
+        """Add a difference to a block's totals, or compute them."""
+        shape = self.flat.data.shape[:2]
         index = self.plan.element(block.m[:, None], block.n[None]).ravel()
-        at = torch.from_numpy(index).to(sums.device)
-        values = sums.expand(self.steps, *sums.shape[1:]).flatten(2).to(total.data.dtype)
+        at = torch.from_numpy(index).to(self.plan.device)
+        if delta is None:
+            operands = self._batch, self.acting.block_weights(block), self.acting.bias
+            sums, suspect = block_totals(
+                self.plan, block, self.acting.rows, operands, self.bound.inner
+            )
+            if suspect is not None:
+                self._suspect(suspect.unflatten(0, shape), block)
+            sums = sums.unflatten(0, shape).flatten(2)
+        else:
+            before = total.data.view(self.steps, self.samples, -1).index_select(2, at)
+            sums = before.long() + delta.unflatten(0, shape).flatten(2)
+            sums = fit_long(sums, self.plan.arithmetic.outer)
+        total = _widened(total, sums)
+        values = sums.expand(self.steps, *sums.shape[1:]).to(total.data.dtype)
         total.data.view(self.steps, self.samples, -1).index_copy_(2, at, values)
+        return total
+
+    def _add_singly(self, total: Value, narrow: Ints, alone: bool) -> tuple[Value, Ints]:
+        """Add the differences of narrow additive rows; the rows that must be told in full."""
+        soft = narrow[additive(self.acting.rows[narrow])]
+        hard = np.setdiff1d(narrow, soft)
+        if not (alone and len(soft) and self.bound.linear) or self._meet(soft, hard):
+            return total, narrow
+        operands = self.flat, self.acting.weights
+        found = pair_deltas(self.plan, self.boxes, soft, operands, self.acting.plain)
+        if found is None or not self.bound.room_for(self.plan.arithmetic, found[2]):
+            return total, narrow
+        keys, delta, _ = found
+        at = torch.from_numpy(self._flat_index(keys)).to(delta.device)
+        before = total.data.view(-1).index_select(0, at).long()
+        sums = fit_long(before + delta, self.plan.arithmetic.outer)
+        return self._put(total, keys, sums), hard
+
+    def _meet(self, soft: Ints, hard: Ints) -> bool:
+        """Whether rows of two kinds touch one output."""
+        if len(hard) == 0:
+            return False
+        keys = touched(self.boxes, hard)
+        return len(self.boxes.hits(soft, keys)[0]) > 0
+
+    def _put(self, total: Value, keys: Ints, sums: Tensor) -> Value:
+        """With the totals of single outputs."""
+        total = _widened(total, sums)
+        at = torch.from_numpy(self._flat_index(keys)).to(sums.device)
+        total.data.view(-1).index_copy_(0, at, sums.to(total.data.dtype))
         return total
 
     def _suspect(self, suspect: Tensor, block: Block) -> None:
@@ -226,7 +276,7 @@ class _Mixed:
 
 def _widened(total: Value, sums: Tensor) -> Value:
     """A total in a float that can take these int64 sums too."""
-    low, high = (int(end) for end in sums.aminmax())
+    low, high = ends_of(sums)
     low, high = min(low, total.low), max(high, total.high)
     return Value(total.data.to(carrier(low, high, "a total")), low, high)
 

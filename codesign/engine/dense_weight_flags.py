@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from codesign.effects import At
 from codesign.engine.dense_blocks import classes
+from codesign.engine.dense_formulas import corrupt_flat
 from codesign.engine.dense_guards import pass_weights
 from codesign.engine.dense_mac import MacPlan, Weights
 from codesign.engine.dense_moment import Boxes, Flags, Moment
-from codesign.engine.dense_rows import Rows, corrupt_flat, expand, spans
+from codesign.engine.dense_rows import Rows, expand, spans
 from codesign.guards import Correct
 
 __all__ = ["weight_flags"]
