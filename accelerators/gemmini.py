@@ -38,11 +38,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from accelerators.gemmini_mesh import mesh
 from accelerators.gemmini_os import refuse_clipped_twice, strike_output_stationary
 from accelerators.gemmini_slots import FIRST_SLOT
 from accelerators.gemmini_ws import strike_weight_stationary
 from accelerators.systolic_effects import EffectRows, overruled, struck
-from codesign.accelerator import AcceleratorGraph, Component, Link, Unit
+from codesign.accelerator import AcceleratorGraph, Link
 from codesign.effects import Effects
 from codesign.errors import DataError, UnsupportedError
 from codesign.faults import Faults
@@ -53,34 +54,9 @@ from codesign.network import Concat, Edge, Input, Layer, Linear, NetworkGraph, S
 from codesign.program import MacArithmetic, Program
 from codesign.samples import InputCoding, Samples
 
-__all__ = ["MeshDataflow", "RequestProgram", "mesh"]
+__all__ = ["MeshDataflow", "RequestProgram"]
 
 MeshDataflow: TypeAlias = Literal["weight_stationary", "output_stationary"]
-
-
-def mesh(rows: int = 16) -> tuple[Unit, Unit]:
-    """The two units of a mesh: its PEs, and the registers below it."""
-    array = Unit(
-        "array",
-        "pe_array",
-        (rows, rows),
-        (
-            Component("a", 8, "activation"),
-            Component("b", 20, "psum"),
-            Component("d", 20, "weight"),
-            Component("c1", 32, "weight", reload="per_tile"),
-            Component("c2", 32, "weight", reload="per_tile"),
-            Component("product", 16, "product"),
-            Component("mac_out", 20, "psum"),
-        ),
-    )
-    edge = Unit(
-        "edge",
-        "register",
-        (rows,),
-        (Component("out_b", 20, "psum"), Component("out_c", 20, "psum")),
-    )
-    return array, edge
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,10 @@ which cycle stands in `accelerators.systolic_schedule`, what its memories hold i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from accelerators.gemmini_mesh import mesh
 from accelerators.systolic_schedule import Dataflow
 from codesign.accelerator import AcceleratorGraph, Component, Link, Unit
 from codesign.errors import StudyError
@@ -60,6 +61,8 @@ class Systolic:
         rows: Rows of processing elements.
         cols: Columns of processing elements.
         dataflow: What stays in an element while the rest streams through.
+        datapath: ``generic``, or ``gemmini`` for the mesh of that generator: weight stationary,
+            int8 operands, signed inputs, 20-bit sums that wrap.
         weight_bits: Width of the weight registers.
         input_bits: Width of the input registers.
         psum_bits: Width of the partial sums in the array.
@@ -83,6 +86,7 @@ class Systolic:
     rows: int = spec(default=16, low=1, high=1024)
     cols: int = spec(default=16, low=1, high=1024)
     dataflow: Dataflow = "weight_stationary"
+    datapath: Literal["generic", "gemmini"] = "generic"
     weight_bits: int = spec(default=8, low=2, high=16)
     input_bits: int = spec(default=8, low=1, high=16)
     psum_bits: int = spec(default=32, low=2, high=48)
@@ -116,6 +120,8 @@ class Systolic:
                     f"and room for at least one, came {memory.bytes} bytes in words of "
                     f"{memory.word_bits} bits"
                 )
+        if self.datapath == "gemmini":
+            self._check_mesh()
 
     def build(self) -> AcceleratorGraph:
         """The chip as a graph of memories and the array."""
@@ -127,7 +133,7 @@ class Systolic:
                 _memory("weight_sram", "sram", self.weight_sram, "weight", "per_layer"),
                 _memory("activation_sram", "sram", self.activation_sram, "activation", "per_layer"),
                 _memory("psum_sram", "sram", self.psum_sram, "psum", "per_tile"),
-                self._array(),
+                *(self._mesh() if self.datapath == "gemmini" else (self._array(),)),
             ),
             self._links(),
             self.clock,
@@ -139,6 +145,22 @@ class Systolic:
         from accelerators.systolic_mapping import SystolicMapping
 
         return SystolicMapping(self, network, placement)
+
+    def _check_mesh(self) -> None:
+        fixed = {
+            "dataflow": "weight_stationary",
+            "cols": self.rows,
+            "weight_bits": 8,
+            "input_bits": 8,
+            "psum_bits": 20,
+            "psum_overflow": "wrap",
+        }
+        for name, value in fixed.items():
+            came = getattr(self, name)
+            if came != value:
+                raise StudyError(
+                    f"{self.name}.{name}: the gemmini datapath here has {value}, came {came}"
+                )
 
     def _array(self) -> Unit:
         held = {"weight_stationary": "weight", "input_stationary": "input"}.get(self.dataflow)
@@ -170,6 +192,14 @@ class Systolic:
             self.element_area,
         )
 
+    def _mesh(self) -> tuple[Unit, Unit]:
+        """The mesh with this datasheet's numbers."""
+        array, edge = mesh(self.rows)
+        prices = {"product": _energy(op=self.multiply), "mac_out": _energy(op=self.add)}
+        parts = tuple(replace(c, energy=prices.get(c.name, {})) for c in array.components)
+        power, area = self.static_power, self.element_area
+        return replace(array, components=parts, static_power_mw=power, area_um2=area), edge
+
     def _links(self) -> tuple[Link, ...]:
         weights, inputs = self.weight_bits, self.input_bits
         down_weights = self.cols if self.dataflow != "input_stationary" else self.rows
@@ -178,9 +208,18 @@ class Systolic:
             Link("dram", "weight_sram", "weight", self.dram.word_bits),
             Link("weight_sram", "array", "weight", weights * down_weights, 1.0),
             Link("activation_sram", "array", "activation", inputs * inputs_in, 1.0),
-            Link("array", "psum_sram", "psum", self.psum_bits * self.cols, 1.0),
+            *self._ways_out(),
             Link("psum_sram", "activation_sram", "activation", self.activation_sram.word_bits),
         )
+
+    def _ways_out(self) -> tuple[Link, ...]:
+        """From the array to psum_sram."""
+        bits = self.psum_bits * self.cols
+        if self.datapath == "gemmini":
+            return Link("array", "edge", "psum", bits, 1.0), Link(
+                "edge", "psum_sram", "psum", bits, 1.0
+            )
+        return (Link("array", "psum_sram", "psum", bits, 1.0),)
 
 
 def _memory(name: str, kind: str, memory: Memory, role: Role, reload: Reload) -> Unit:

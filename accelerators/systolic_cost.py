@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Accesses", "accesses", "cost", "element_ge"]
 
 MEMORIES = ("dram", "weight_sram", "activation_sram", "psum_sram")
+MESH_BITS = {"a": 8, "b": 20, "d": 20, "c1": 32, "c2": 32}
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,14 @@ def accesses(plan: LayerPlan) -> Accesses:
 
 
 def element_ge(sheet: Systolic) -> float:
-    """Gate equivalents of one processing element: registers, multiplier, adder, row gating."""
+    """Gate equivalents of one processing element: registers, multiplier, adder, row gating.
+
+    An element of a mesh has no gating, but its registers a, b, d, c1 and c2.
+    """
     registers = (sheet.weight_bits + sheet.input_bits + sheet.psum_bits) * FLIP_FLOP
     gating = (sheet.weight_bits + sheet.input_bits) * AND
+    if sheet.datapath == "gemmini":
+        registers, gating = sum(MESH_BITS.values()) * FLIP_FLOP, 0.0
     adder = sheet.psum_bits * FULL_ADDER
     return registers + multiplier(sheet.weight_bits, sheet.input_bits) + adder + gating
 
@@ -85,7 +91,8 @@ def cost(sheet: Systolic, memories: Memories, guards: tuple[Guard, ...]) -> Cost
     plans = memories.schedule.layers
     elements = sheet.rows * sheet.cols
     cycles = {p.name: p.folds * p.fold_cycles * times for p in plans}
-    latency = sum(cycles.values()) / sheet.clock.value if sheet.clock else None
+    total = memories.schedule.cycles * times
+    latency = total / sheet.clock.value if sheet.clock else None
     rows += _static_rows(sheet, latency)
     missing = {f"{r.unit}.{r.component}.{r.action}" for r in rows if r.energy_pj is None}
     missing |= {"clock"} if sheet.clock is None else set()
@@ -99,7 +106,7 @@ def cost(sheet: Systolic, memories: Memories, guards: tuple[Guard, ...]) -> Cost
     for unit, more in guard_area_ge(sheet, guards).items():
         area_ge[unit] = area_ge.get(unit, 0.0) + more
     return Cost(
-        sum(cycles.values()),
+        total,
         cycles,
         {p.name: p.m * p.k * p.n / (elements * p.folds * p.fold_cycles) for p in plans},
         tuple(rows),
@@ -126,10 +133,20 @@ def _array_rows(sheet: Systolic, memories: Memories) -> Iterator[CostRow]:
         yield _row(plan.name, "array", "mac_out", "op", macs, sheet.psum_bits, sheet.add)
         sums = accesses(plan).sums
         yield _row(plan.name, "psum_sram", "adder", "op", sums, sheet.accumulator_bits, sheet.add)
-        elements = sheet.rows * sheet.cols * plan.folds
+        yield from _register_rows(sheet, memories.schedule.held, plan)
+
+
+def _register_rows(sheet: Systolic, held: str, plan: LayerPlan) -> Iterator[CostRow]:
+    """Registers written; in a mesh all but one of c1 and c2 in every slot of a request."""
+    elements = sheet.rows * sheet.cols * plan.folds
+    if sheet.datapath == "gemmini":
+        slots = elements * -(-plan.m // sheet.rows) * sheet.rows
+        for name, bits in MESH_BITS.items():
+            share = 0.5 if name in ("c1", "c2") else 1.0
+            yield _register(sheet, plan.name, name, slots * share, bits)
+    else:
         for operand, bits in (("weight", sheet.weight_bits), ("input", sheet.input_bits)):
-            resting = operand == memories.schedule.held
-            writes = elements * (sheet.rows if resting else plan.stream)
+            writes = elements * (sheet.rows if operand == held else plan.stream)
             yield _register(sheet, plan.name, f"{operand}_register", writes, bits)
         yield _register(sheet, plan.name, "psum_register", elements * plan.stream, sheet.psum_bits)
 
@@ -177,7 +194,7 @@ def _word(sheet: Systolic, layer: str, unit: str, action: str, count: int) -> Co
     return _row(layer, unit, "words", action, count, bits, price, bits / memory.word_bits)
 
 
-def _register(sheet: Systolic, layer: str, component: str, count: int, bits: int) -> CostRow:
+def _register(sheet: Systolic, layer: str, component: str, count: float, bits: int) -> CostRow:
     return _row(layer, "array", component, "write", count, bits, sheet.register_bit, bits)
 
 
@@ -186,7 +203,7 @@ def _row(
     unit: str,
     component: str,
     action: str,
-    count: int,
+    count: float,
     bits: int,
     price: Quantity | None,
     share: float = 1.0,

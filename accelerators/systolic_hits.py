@@ -109,13 +109,13 @@ class Strike:
         """The parts of windows, fold by fold, gathered by layer; `Pieces.which` names faults."""
         found = self.schedule.pieces(windows.start, windows.stop)
         found = replace(found, which=windows.part[found.which])
-        for number in np.unique(found.layer):
+        for number in np.unique(found.layer[found.layer >= 0]):
             yield self.schedule.layers[number], found.take(np.flatnonzero(found.layer == number))
 
     def in_folds(
         self, plan: LayerPlan, pieces: Pieces, rows: Reach, cols: Reach, row: Ints | None = None
     ) -> Hits:
-        """What pieces meet, their cycles taken as positions of the stream.
+        """What pieces meet whose start and stop are positions of the stream.
 
         Args:
             plan: Of the layer that all pieces are in.

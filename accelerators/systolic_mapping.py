@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from accelerators.gemmini_network import active_register, refuse_meetings, strike_mesh
 from accelerators.systolic_cost import cost
-from accelerators.systolic_effects import EffectRows, overruled, struck
+from accelerators.systolic_effects import EffectRows, Struck, overruled, struck
 from accelerators.systolic_hits import Strike
 from accelerators.systolic_lines import Lines, lines_of
 from accelerators.systolic_maps import feature_maps
@@ -21,7 +22,7 @@ from accelerators.systolic_store import Store
 from accelerators.systolic_weights import WeightPlan
 from codesign.accelerator import AcceleratorGraph
 from codesign.effects import Effects
-from codesign.errors import MappingError
+from codesign.errors import MappingError, UnsupportedError
 from codesign.faults import Faults
 from codesign.formats import NumberFormat
 from codesign.guards import Guard
@@ -63,7 +64,8 @@ class SystolicMapping:
     def schedule(self) -> Schedule:
         """Which fold runs when."""
         rows = lines_of(self.placement.rows, self.sheet.rows, "rows")
-        return plan(self.network, self.sheet.dataflow, rows, self._columns())
+        mesh = self.sheet.datapath == "gemmini"
+        return plan(self.network, self.sheet.dataflow, rows, self._columns(), mesh)
 
     @cached_property
     def memories(self) -> Memories:
@@ -78,7 +80,7 @@ class SystolicMapping:
                 _store("weight_sram", sheet.weight_sram, sheet.weight_bits),
                 _store("dram", sheet.dram, sheet.weight_bits),
             ),
-            feature_maps(self.network, activation.width, activation.words, activation.per_word),
+            feature_maps(self.network, activation, always_signed=self.sheet.datapath == "gemmini"),
             activation,
             _store("psum_sram", sheet.psum_sram, sheet.accumulator_bits),
         )
@@ -126,14 +128,16 @@ class SystolicMapping:
         units = self.accelerator.units
         memories = {i: -1 - units.index(u) for i, (u, c) in enumerate(parts) if c.name == "words"}
         counts = ~overruled(faults.table, self.schedule.cycles, memories)
+        if self.sheet.datapath == "gemmini":
+            names = {i: c.name for i, (u, c) in enumerate(parts) if u.name == "array"}
+            refuse_meetings(faults.table, names, self.schedule)
         for part in np.unique(faults.table["part"]):
             which = np.flatnonzero((faults.table["part"] == part) & counts)
             found = struck(faults.table, which, self.schedule.cycles, inferences)
             unit = parts[part][0] if part >= 0 else self.accelerator.units[-1 - part]
             component = parts[part][1].name if part >= 0 else "*"
-            if unit.name == "array":
-                strike = Strike(self.schedule, found, inferences)
-                strike_array(component, strike, self.widths, rows)
+            if unit.name in ("array", "edge"):
+                self._strike(unit.name, component, found, inferences, rows)
             elif component == "*":
                 self.memories.strike_dead(unit.name, found, inferences, rows)
             else:
@@ -142,15 +146,38 @@ class SystolicMapping:
         idle = np.bincount(faults.table["trial"][~rows.hits], minlength=faults.trials)
         return Footprint(Effects(rows.table(), faults.trials), count, idle)
 
+    def _strike(
+        self, unit: str, component: str, found: Struck, inferences: int, rows: EffectRows
+    ) -> None:
+        """Strike the array, or the registers below a mesh, which stand in a row behind its last."""
+        if unit == "edge":
+            found = replace(found, instance=found.instance + self.sheet.rows * self.sheet.cols)
+        strike = Strike(self.schedule, found, inferences)
+        if self.sheet.datapath == "generic":
+            strike_array(component, strike, self.widths, rows)
+        elif component == "*":
+            raise UnsupportedError(
+                f"{unit}: a dead element is not modelled on the gemmini datapath"
+            )
+        else:
+            strike_mesh(component, strike, rows)
+
     def exposures(self, unit: str, component: str) -> tuple[int, ...]:
         """Cycles from which on each content of a component stands there.
 
         Memories: when something is written to them. A resting operand: when a fold's tile is in
-        place. Everything else changes every cycle.
+        place (in a mesh, whose elements begin one after the other, in the last of them, when the
+        first have used it already). Everything else changes every cycle.
         """
         self.accelerator.unit(unit).component(component)
-        if unit != "array":
+        if unit not in ("array", "edge"):
             return self.memories.exposures(unit)
+        if component in ("c1", "c2"):
+            mine = active_register(self.schedule) == int(component[1])
+            mine[0] = False
+            skew = 2 * (self.sheet.rows - 1)
+            there = np.minimum(self.schedule.starts[mine] + skew, self.schedule.cycles - 1)
+            return tuple(there.tolist())
         if component == f"{self.schedule.held}_register":
             return tuple((self.schedule.starts + self.sheet.rows - 1).tolist())
         return tuple(range(self.schedule.cycles))

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
+from accelerators.systolic_store import Store
 from codesign.errors import CapacityError, MappingError
 from codesign.formats import Requantise
 from codesign.network import (
@@ -68,12 +69,17 @@ def code_ranges(network: NetworkGraph) -> dict[str, Range]:
 
 
 def feature_maps(
-    network: NetworkGraph, bits: int, words: int, per_word: int
+    network: NetworkGraph, store: Store, *, always_signed: bool = False
 ) -> tuple[FeatureMap, ...]:
-    """The maps that pass through a memory of ``words`` words of ``per_word`` elements.
+    """The maps that pass through a memory.
+
+    Args:
+        network: Whose maps.
+        store: The memory's geometry.
+        always_signed: The array reads all codes as two's complement.
 
     Raises:
-        MappingError: A map holds codes that do not fit an element of ``bits`` bits.
+        MappingError: A map holds codes that do not fit an element.
         CapacityError: The maps alive at one time do not fit.
     """
     ranges, placed = code_ranges(network), list[FeatureMap]()
@@ -82,14 +88,15 @@ def feature_maps(
         freed = max((at + has_weights for _, at, has_weights in readers), default=written)
         if freed == written:
             continue
-        signed = _is_signed(network, layer.name, ranges[layer.name], bits)
+        signed = _is_signed(network, layer.name, ranges[layer.name], store.width, always_signed)
         size = prod(network.shapes[layer.name])
         alive = [x for x in placed if x.freed > written]
-        first = _lowest(alive, -(-size // per_word), per_word)
-        if first + -(-size // per_word) > words:
+        needed = store.words_for(size)
+        first = _lowest(alive, needed, store)
+        if first + needed > store.words:
             raise CapacityError(
-                f"activation_sram: the output of {layer.name} needs {-(-size // per_word)} words "
-                f"beside {len(alive)} other maps, of {words} in all; a larger activation_sram helps"
+                f"activation_sram: the output of {layer.name} needs {needed} words beside "
+                f"{len(alive)} other maps, of {store.words} in all; a larger activation_sram helps"
             )
         placed.append(FeatureMap(layer.name, index, size, signed, first, written, freed, readers))
     return tuple(placed)
@@ -110,25 +117,25 @@ def _readers(network: NetworkGraph, index: int) -> Iterator[tuple[int, int, bool
             yield reader, before, is_mac(network.layers[reader])
 
 
-def _lowest(alive: list[FeatureMap], words: int, per_word: int) -> int:
+def _lowest(alive: list[FeatureMap], words: int, store: Store) -> int:
     at = 0
     for other in sorted(alive, key=lambda x: x.first_word):
         if at + words <= other.first_word:
             break
-        at = max(at, other.first_word + -(-other.size // per_word))
+        at = max(at, other.first_word + store.words_for(other.size))
     return at
 
 
-def _is_signed(network: NetworkGraph, name: str, codes: Range, bits: int) -> bool:
+def _is_signed(network: NetworkGraph, name: str, codes: Range, bits: int, always: bool) -> bool:
     """Whether the codes of a map need a sign; refuses codes wider than an element."""
-    if codes is not None and codes[0] >= 0 and codes[1] < 1 << bits:
+    if codes is not None and codes[0] >= 0 and codes[1] < 1 << bits and not always:
         return False
     if codes is not None and -(1 << (bits - 1)) <= codes[0] and codes[1] < 1 << (bits - 1):
         return True
     came = "sums that are not requantised" if codes is None else f"codes {codes[0]}..{codes[1]}"
     raise MappingError(
         f"{network.name}: {name} gives {came} to be stored and read by the array; an element has "
-        f"{bits} bits: requantise {name} to fit"
+        f"{bits} bits{', one of them a sign' if always else ''}: requantise {name} to fit"
     )
 
 

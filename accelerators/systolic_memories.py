@@ -132,5 +132,6 @@ class Memories:
             # A pass's sums all stand there when the next pass begins.
             layer, fold = self.schedule.owners.T
             tiles = np.array([p.segments for p in self.schedule.layers])[layer]
-            return tuple(self.schedule.starts[fold % tiles > 0].tolist()) or (0,)
+            later = (layer >= 0) & (fold % tiles > 0)
+            return tuple(self.schedule.starts[later].tolist()) or (0,)
         return (0,)

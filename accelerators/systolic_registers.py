@@ -70,8 +70,7 @@ def _add(
 
 def _delay(strike: Strike) -> Ints:
     """Cycles from a fold's first until its first position is multiplied in the PEs struck."""
-    load = strike.schedule.rows.count - 1 if strike.schedule.held else 0
-    return strike.row + strike.col + load
+    return strike.row + strike.col + strike.schedule.layers[0].timing.first
 
 
 # ------------------------------------------------------------------------------ operands and terms

@@ -63,7 +63,7 @@ from numpy.typing import NDArray
 from accelerators.systolic_lines import Lines, Tiling
 from codesign.network import Conv2d, NetworkGraph, is_mac
 
-__all__ = ["Axis", "Dataflow", "LayerPlan", "Pieces", "Schedule", "plan"]
+__all__ = ["Axis", "Dataflow", "LayerPlan", "Pieces", "Schedule", "Timing", "plan"]
 
 Dataflow: TypeAlias = Literal["weight_stationary", "output_stationary", "input_stationary"]
 Axis: TypeAlias = Literal["m", "k", "n"]
@@ -73,6 +73,43 @@ ROLES: dict[Dataflow, tuple[Axis, Axis, Axis]] = {  # rows, columns, streamed
     "output_stationary": ("m", "n", "k"),
     "input_stationary": ("k", "m", "n"),
 }
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When things enter the array, in cycles of a fold.
+
+    Attributes:
+        first: Position 0 is multiplied in PE (0, 0).
+        load: The resting operand of row q enters at row 0 at ``load - q``.
+        skew: Cycles by which each column's resting operands enter later than those of the column
+            before.
+        burst: Positions that follow one another before a cycle without one; 0: all.
+    """
+
+    first: int
+    load: int = 0
+    skew: int = 0
+    burst: int = 0
+
+    def cycle_of(self, position: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Cycles after position 0 at which positions follow.
+
+        >>> Timing(first=0, burst=4).cycle_of(np.array([3, 4, 8])).tolist()
+        [3, 5, 10]
+        """
+        return position + position // self.burst if self.burst else position
+
+    def positions_before(self, cycle: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of positions before a cycle counted from position 0's.
+
+        >>> Timing(first=0, burst=4).positions_before(np.array([3, 4, 5, 6])).tolist()
+        [3, 4, 4, 5]
+        """
+        if not self.burst:
+            return cycle
+        whole, rest = np.divmod(cycle, self.burst + 1)
+        return whole * self.burst + np.minimum(rest, self.burst)
 
 
 @dataclass(frozen=True)
@@ -89,6 +126,7 @@ class LayerPlan:
         cols: How the columns' axis is cut.
         fold_cycles: Of one fold.
         first_cycle: Of the layer, within an inference.
+        timing: Within a fold.
     """
 
     name: str
@@ -102,6 +140,7 @@ class LayerPlan:
     cols: Tiling
     fold_cycles: int
     first_cycle: int
+    timing: Timing
 
     @property
     def stream(self) -> int:
@@ -145,7 +184,7 @@ class Pieces:
     Attributes:
         which: ``[pieces]`` index of the window.
         inference: ``[pieces]``.
-        layer: ``[pieces]`` index of the layer's plan.
+        layer: ``[pieces]`` index of the layer's plan; -1 before the first fold.
         fold: ``[pieces]`` fold within the layer.
         start, stop: ``[pieces]`` half open, in cycles of the fold.
     """
@@ -171,12 +210,14 @@ class Schedule:
         dataflow: What stays in the array.
         rows, cols: Physical lines and who sits there.
         layers: In the order they run.
+        preload: Cycles of an inference before its first fold.
     """
 
     dataflow: Dataflow
     rows: Lines
     cols: Lines
     layers: tuple[LayerPlan, ...]
+    preload: int = 0
 
     @property
     def roles(self) -> tuple[Axis, Axis, Axis]:
@@ -195,18 +236,19 @@ class Schedule:
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """``[folds]`` first cycle of every fold of an inference."""
+        """``[folds]`` first cycle of every fold of an inference, and of what precedes the first."""
         runs = [p.first_cycle + p.fold_cycles * np.arange(p.folds) for p in self.layers]
-        return np.concatenate(runs)
+        return np.concatenate([np.zeros(int(self.preload > 0), dtype=np.int64), *runs])
 
     @cached_property
     def owners(self) -> NDArray[np.int64]:
-        """``[folds, 2]`` layer (index in `layers`) and fold within it, of every fold."""
+        """``[folds, 2]`` layer (index in `layers`) and fold in it, of every entry of `starts`."""
         pairs = [
             np.stack([np.full(p.folds, i), np.arange(p.folds)], axis=1)
             for i, p in enumerate(self.layers)
         ]
-        return np.concatenate(pairs)
+        before = np.full((int(self.preload > 0), 2), -1)
+        return np.concatenate([before, *pairs])
 
     def pieces(self, start: NDArray[np.int64], stop: NDArray[np.int64]) -> Pieces:
         """Cut windows at the borders of folds.
@@ -238,8 +280,23 @@ class Schedule:
         return inference * len(self.starts) + at
 
 
-def plan(network: NetworkGraph, dataflow: Dataflow, rows: Lines, cols: Lines) -> Schedule:
-    """Lay every multiply-accumulate layer of a network on an array, in the network's order."""
+def plan(
+    network: NetworkGraph, dataflow: Dataflow, rows: Lines, cols: Lines, mesh: bool = False
+) -> Schedule:
+    """Lay every multiply-accumulate layer of a network on an array, in the network's order.
+
+    Args:
+        network: What is computed.
+        dataflow: What stays in the array.
+        rows: Physical rows in the order they are filled.
+        cols: Physical columns in the order they are filled.
+        mesh: Whether the array is Gemmini's mesh (`accelerators.gemmini_network`).
+    """
+    height = rows.count
+    load = height if dataflow != "output_stationary" else 0
+    timing = Timing(first=load - 1, load=load - 1) if load else Timing(first=0)
+    if mesh:
+        timing = Timing(first=0, load=-2, skew=1, burst=height)
     layers: list[LayerPlan] = []
     for index, layer in enumerate(network.layers):
         if not is_mac(layer):
@@ -248,7 +305,9 @@ def plan(network: NetworkGraph, dataflow: Dataflow, rows: Lines, cols: Lines) ->
         groups = layer.groups if isinstance(layer, Conv2d) else 1
         sizes = {"m": (m, 1), "k": (k, 1), "n": (n // groups, groups)}
         row, col, stream = ROLES[dataflow]
-        load = rows.count if dataflow != "output_stationary" else 0
+        cycles = load + height + cols.count + sizes[stream][0] - 2
+        if mesh:
+            cycles = -(-m // height) * (height + 1)
         layers.append(
             LayerPlan(
                 layer.name,
@@ -256,8 +315,9 @@ def plan(network: NetworkGraph, dataflow: Dataflow, rows: Lines, cols: Lines) ->
                 *(m, k, n, groups, dataflow),
                 Tiling(sizes[row][0], rows.width, sizes[row][1]),
                 Tiling(sizes[col][0], cols.width, sizes[col][1]),
-                fold_cycles=load + rows.count + cols.count + sizes[stream][0] - 2,
-                first_cycle=layers[-1].last_cycle if layers else 0,
+                fold_cycles=cycles,
+                first_cycle=layers[-1].last_cycle if layers else mesh * (height + 1),
+                timing=timing,
             )
         )
-    return Schedule(dataflow, rows, cols, tuple(layers))
+    return Schedule(dataflow, rows, cols, tuple(layers), mesh * (height + 1))

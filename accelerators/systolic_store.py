@@ -58,7 +58,7 @@ def first_weight_read(schedule: Schedule, plan: LayerPlan, n: Ints, k: Ints, cyc
     """First position m for which weights (n, k) are read in or after a cycle; M if for none."""
     group, channel = np.divmod(n, plan.n // plan.groups)
     rows, cols = np.array(schedule.rows.physical), np.array(schedule.cols.physical)
-    last = schedule.rows.count - 1
+    timing = plan.timing
     if plan.dataflow == "output_stationary":  # once for each row tile
         tile, line = np.divmod(channel, plan.cols.width)
         fold = (group * plan.cols.tiles + tile) * plan.rows.tiles
@@ -68,9 +68,10 @@ def first_weight_read(schedule: Schedule, plan: LayerPlan, n: Ints, k: Ints, cyc
     if plan.dataflow == "weight_stationary":  # once
         across = channel // plan.cols.width
         fold = (group * plan.cols.tiles + across) * plan.rows.tiles + tile
-        return np.where(_at(plan, fold, last - rows[line]) >= cycle, 0, plan.m)
+        entered = timing.load - rows[line] + timing.skew * cols[channel % plan.cols.width]
+        return np.where(_at(plan, fold, entered) >= cycle, 0, plan.m)
     fold = group * plan.cols.tiles * plan.rows.tiles + tile  # once for each column tile
-    late = cycle - _at(plan, fold, last + channel + rows[line])
+    late = cycle - _at(plan, fold, timing.first + timing.cycle_of(channel) + rows[line])
     tiles = np.maximum(-(-late // (plan.rows.tiles * plan.fold_cycles)), 0)
     return np.minimum(tiles * plan.cols.width, plan.m)
 
@@ -82,17 +83,16 @@ def first_input_read(
 
     Counted within the group; the group's number of channels if there is none.
     """
-    rows = np.array(schedule.rows.physical)
-    last = schedule.rows.count - 1
+    rows, timing = np.array(schedule.rows.physical), plan.timing
     channels = plan.n // plan.groups
     if plan.dataflow == "input_stationary":  # once
         across = m // plan.cols.width
         tile, line = np.divmod(k, plan.rows.width)
         fold = (group * plan.cols.tiles + across) * plan.rows.tiles + tile
-        return np.where(_at(plan, fold, last - rows[line]) >= cycle, 0, channels)
+        return np.where(_at(plan, fold, timing.load - rows[line]) >= cycle, 0, channels)
     weights_rest = plan.dataflow == "weight_stationary"
     tile, line = np.divmod(k if weights_rest else m, plan.rows.width)
-    within = (last + m if weights_rest else k) + rows[line]
+    within = timing.first + timing.cycle_of(m if weights_rest else k) + rows[line]
     fold = group * plan.cols.tiles * plan.rows.tiles + tile  # once for each column tile
     late = cycle - _at(plan, fold, within)
     tiles = np.maximum(-(-late // (plan.rows.tiles * plan.fold_cycles)), 0)

@@ -181,7 +181,8 @@ def _passing_sums(
     """A pass's sum, from its writing until the next pass has added to it."""
     position, col = np.divmod(element, schedule.cols.count)
     strike = Strike(schedule, replace(faults, instance=col), inferences)
-    written = 2 * schedule.rows.count - 1 + position + col
+    timing = schedule.layers[0].timing
+    written = timing.first + schedule.rows.count + timing.cycle_of(position) + col
     for hits in strike.everywhere(strike.windows(written), "any", "at"):
         there = ~flips[hits.which] & (position[hits.which] < hits.plan.stream)
         met = hits.take(np.flatnonzero(there))

@@ -120,7 +120,7 @@ class WeightPlan:
             if loads and stop - loads[-1].channel <= room:
                 loads[-1] = replace(loads[-1], channels=stop - loads[-1].channel)
             else:
-                at = layer.first_cycle + number * folds * layer.fold_cycles
+                at = layer.first_cycle + number * folds * layer.fold_cycles - self.schedule.preload
                 where = source + channel * layer.k
                 loads.append(WeightLoad(index, channel, stop - channel, 0, where, at, 0))
         return loads

@@ -7,6 +7,9 @@ array is the copy (the trial).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from oracles_systolic_parts import Ints, Strikes, decode
 
@@ -14,69 +17,80 @@ from accelerators.gemmini import RequestProgram
 from codesign.faults import Faults
 
 WIDTHS = {"a": 8, "b": 20, "d": 20, "c1": 32, "c2": 32}
+NOTHING = -1  # the tag of a slot that belongs to nothing
 
 
-def clocked(program: RequestProgram, faults: Faults) -> Ints:
-    """Responses ``[trials, requests · rows, rows]`` of struck meshes."""
-    return _Mesh(program, faults).run()
+@dataclass
+class Entering:
+    """What stands at the top of a column: nothing, or a slot of b and d."""
+
+    valid: bool = False
+    b: Ints | int = 0
+    d: Ints | int = 0
+    turned: bool = False
+    tag: int = NOTHING
 
 
-class _Mesh:
-    def __init__(self, program: RequestProgram, faults: Faults) -> None:
-        self.program, self.size, self.trials = program, program.rows, faults.trials
-        parts = {
-            i: f"{unit.name}.{part.name}"
-            for i, (unit, part) in enumerate(program.accelerator.components())
-        }
-        self.strikes = Strikes(faults, parts, program.cycles, {})
-        shape = (self.size, self.size, self.trials)
+class Mesh:
+    """Registers and nets of a mesh; who feeds it says what enters where.
+
+    Args:
+        size: Rows and columns.
+        strikes: The faults.
+        resting: Weight stationary; otherwise output stationary.
+        shift: Of results.
+    """
+
+    def __init__(self, size: int, strikes: Strikes, resting: bool, shift: int = 0) -> None:
+        self.size, self.trials, self.strikes = size, strikes.trials, strikes
+        self.resting, self.shift = resting, shift
+        shape = (size, size, self.trials)
         self.registers = {name: np.zeros(shape, dtype=np.int64) for name in WIDTHS}
-        self.out = {n: np.zeros((self.size, self.trials), dtype=np.int64) for n in ("b", "c")}
+        self.out = {n: np.zeros((size, self.trials), dtype=np.int64) for n in ("b", "c")}
+        self.out_tag = np.full(size, NOTHING)
         grid = shape[:2]
         self.valid, self.turned = np.zeros(grid, dtype=bool), np.zeros(grid, dtype=bool)
         self.last = np.zeros(grid, dtype=bool)  # the toggle that a PE saw last
+        self.tag = np.full(grid, NOTHING)
         self.sums = self.leaving = np.zeros(shape, dtype=np.int64)  # what PEs give to those below
         self.next = {name: np.zeros(shape, dtype=np.int64) for name in ("c1", "c2")}
 
-    def run(self) -> Ints:
-        size, requests = self.size, self.program.requests
-        found = np.zeros((requests * size, size, self.trials), dtype=np.int64)
-        for t in range(self.program.cycles):
-            self.edge(t)
-            self.strike(t)
-            self.settle(t)
-            for col in range(size):
-                request, slot = divmod(t - 3 - size - col, size + 1)
-                if 0 <= request < requests and slot < size:
-                    name = "b" if self.program.dataflow == "weight_stationary" else "c"
-                    found[request * size + slot, col] = decode(self.out[name][col], 20)
-        return found.transpose(2, 0, 1)
+    def step(
+        self,
+        t: int,
+        left: Callable[[int], Ints | int],
+        top: Callable[[int], Entering],
+    ) -> None:
+        """One clock: an edge, the strikes of cycle ``t``, and what the PEs then compute.
 
-    def port(self, rows: Ints, step: int, lane: int) -> tuple[bool, int]:
-        """(whether something enters at a lane, what), ``step`` cycles after the first slot."""
-        request, slot = divmod(step, self.size + 1)
-        there = 0 <= request < self.program.requests and slot < self.size
-        return there, int(rows[request, slot, lane]) if there else 0
+        Args:
+            t: Of the strikes.
+            left: What enters ``a`` of a row.
+            top: What enters a column.
+        """
+        self.edge(left, top)
+        self.strike(t)
+        self.settle(t)
 
-    def edge(self, t: int) -> None:
-        """A clock edge: everything moves on; b, d and control only behind something valid."""
+    def edge(self, left: Callable[[int], Ints | int], top: Callable[[int], Entering]) -> None:
+        """Everything moves on; b, d and control only behind something valid."""
         a, b, d = (self.registers[name] for name in ("a", "b", "d"))
-        turned = np.cumsum(self.program.toggles) % 2 == 1
-        for col in range(self.size):
-            if self.valid[-1, col]:
-                self.out["b"][col], self.out["c"][col] = self.sums[-1, col], self.leaving[-1, col]
+        ends = self.valid[-1]
+        self.out["b"][ends], self.out["c"][ends] = self.sums[-1][ends], self.leaving[-1][ends]
+        self.out_tag = np.where(ends, self.tag[-1], NOTHING)
         a[:, 1:] = a[:, :-1].copy()
         for row in range(self.size):
-            a[row, 0] = self.port(self.program.a, t - 3 - row, row)[1]
+            a[row, 0] = left(row)
         moves = self.valid[:-1]
         b[1:][moves], d[1:][moves] = self.sums[:-1][moves], self.leaving[:-1][moves]
         self.turned[1:][moves] = self.turned[:-1][moves]
-        self.valid[1:] = moves.copy()
+        self.valid[1:], self.tag[1:] = moves.copy(), self.tag[:-1].copy()
         for col in range(self.size):
-            self.valid[0, col], value = self.port(self.program.b, t - 3 - col, col)
-            if self.valid[0, col]:
-                b[0, col], d[0, col] = value, self.port(self.program.d, t - 3 - col, col)[1]
-                self.turned[0, col] = turned[(t - 3 - col) // (self.size + 1)]
+            entering = top(col)
+            self.valid[0, col], self.tag[0, col] = entering.valid, entering.tag
+            if entering.valid:
+                b[0, col], d[0, col] = entering.b, entering.d
+                self.turned[0, col] = entering.turned
         for name in ("c1", "c2"):
             self.registers[name][:] = self.next[name]
 
@@ -99,18 +113,17 @@ class _Mesh:
         turned, valid = self.turned[..., None], self.valid[..., None]
         active = np.where(turned, now["c2"], now["c1"])
         idle = np.where(turned, now["c1"], now["c2"])
-        resting = self.program.dataflow == "weight_stationary"
-        weight = decode(active if resting else now["b"], 8)
+        weight = decode(active if self.resting else now["b"], 8)
         product = self.net("product", t, now["a"] * weight, 16)
-        added = now["b"] if resting else decode(active, 20)
+        added = now["b"] if self.resting else decode(active, 20)
         total = self.net("mac_out", t, decode(product + added, 20), 20)
-        if resting:
+        if self.resting:
             self.sums, self.leaving = total, decode(idle, 20)
         else:
-            shift = np.where(self.last != self.turned, self.program.shift, 0)[..., None]
+            shift = np.where(self.last != self.turned, self.shift, 0)[..., None]
             half = np.rint(idle / 2.0**shift).astype(np.int64)  # half to even; exact below 2**53
             self.sums, self.leaving = now["b"], np.clip(half, -(1 << 19), (1 << 19) - 1)
-        kept = active if resting else total
+        kept = active if self.resting else total
         self.next = {
             "c1": np.where(valid, np.where(turned, now["d"], kept), now["c1"]),
             "c2": np.where(valid, np.where(turned, kept, now["d"]), now["c2"]),
@@ -118,5 +131,43 @@ class _Mesh:
         self.last = np.where(self.valid, self.turned, self.last)
 
     def net(self, name: str, t: int, values: Ints, bits: int) -> Ints:
+        """Values of a net after the faults on it."""
         flat = self.strikes.net(f"array.{name}", t, values.reshape(-1, self.trials), bits)
         return flat.reshape(values.shape)
+
+
+def clocked(program: RequestProgram, faults: Faults) -> Ints:
+    """Responses ``[trials, requests · rows, rows]`` of struck meshes."""
+    size, requests = program.rows, program.requests
+    parts = {
+        i: f"{unit.name}.{part.name}"
+        for i, (unit, part) in enumerate(program.accelerator.components())
+    }
+    strikes = Strikes(faults, parts, program.cycles, {})
+    resting = program.dataflow == "weight_stationary"
+    mesh = Mesh(size, strikes, resting, program.shift)
+    turned = np.cumsum(program.toggles) % 2 == 1
+    found = np.zeros((requests * size, size, faults.trials), dtype=np.int64)
+
+    def slot(step: int) -> tuple[bool, int, int]:
+        request, slot = divmod(step, size + 1)
+        return 0 <= request < requests and slot < size, request, slot
+
+    for t in range(program.cycles):
+
+        def left(row: int, t: int = t) -> int:
+            there, request, at = slot(t - 3 - row)
+            return int(program.a[request, at, row]) if there else 0
+
+        def top(col: int, t: int = t) -> Entering:
+            there, request, at = slot(t - 3 - col)
+            if not there:
+                return Entering()
+            b, d = int(program.b[request, at, col]), int(program.d[request, at, col])
+            return Entering(True, b, d, bool(turned[request]), request * size + at)
+
+        mesh.step(t, left, top)
+        leaving = decode(mesh.out["b" if resting else "c"], 20)
+        for col in np.flatnonzero(mesh.out_tag != NOTHING):
+            found[mesh.out_tag[col], col] = leaving[col]
+    return found.transpose(2, 0, 1)

@@ -164,21 +164,28 @@ class Machine:
     def infer(self, inputs: Ints) -> Ints:
         """Outputs ``[outputs, trials]`` of one inference on input codes ``[...]``."""
         direct: dict[str, Ints] = {}  # what the vector unit has at hand, [*shape, trials]
-        if self.resident and self.clock == 0:
-            base = self.bases["weight_sram"]
-            self.due += [(x.name, 0, x.weight.size, base[x.name]) for x in self.macs]
+        self.begin()
         last = self.network.layers[-1].name
         new: list[str] = []
         self.maps = []
         for layer in self.network.layers:
-            if layer in self.macs:
+            if isinstance(layer, Conv2d | Linear):
                 self.store(new, direct, layer)
-                outputs = MatrixLayer(self, layer).run()
-                direct, new = {layer.name: outputs}, [layer.name]
+                direct, new = {layer.name: self.run_layer(layer)}, [layer.name]
             else:
                 direct[layer.name] = self.vector(layer, direct, inputs)
                 new.append(layer.name)
         return direct[last].reshape(-1, self.trials)
+
+    def begin(self) -> None:
+        """What happens before the first layer of an inference."""
+        if self.resident and self.clock == 0:
+            base = self.bases["weight_sram"]
+            self.due += [(x.name, 0, x.weight.size, base[x.name]) for x in self.macs]
+
+    def run_layer(self, layer: Conv2d | Linear) -> Ints:
+        """A layer with weights, outputs ``[*shape, trials]``."""
+        return MatrixLayer(self, layer).run()
 
     def vector(self, layer: Layer, direct: dict[str, Ints], inputs: Ints) -> Ints:
         """A layer without weights, done between two cycles."""

@@ -31,10 +31,6 @@ class MatrixLayer:
         self.m, self.k, self.n = network.mac_shape(layer.name)
         self.groups = layer.groups if isinstance(layer, Conv2d) else 1
         self.per_group = self.n // self.groups
-        source = layer.inputs[0].source
-        (self.source,) = [x for x in machine.maps if x.name == source]
-        self.signed_input = machine.signed.get(source, False)
-        self.address = self.im2col(network.shapes[source])
         chip, trials = self.chip, machine.trials
         shape = (chip.rows, chip.cols, trials)
         self.weight, self.input, self.psum = (np.zeros(shape, dtype=np.int64) for _ in range(3))
@@ -49,6 +45,13 @@ class MatrixLayer:
         self.first_weight = 0  # where weight (0, 0) stands or would stand
 
     # -- what goes where
+
+    def attach(self) -> None:
+        """Find the map that the layer reads, now that it stands in memory."""
+        source = self.layer.inputs[0].source
+        (self.source,) = [x for x in self.machine.maps if x.name == source]
+        self.signed_input = self.machine.signed.get(source, False)
+        self.address = self.im2col(self.machine.network.shapes[source])
 
     def im2col(self, shape: tuple[int, ...]) -> Ints:
         """``[m, groups, k]`` element of the source map that is term k of position m, or -1."""
@@ -141,6 +144,7 @@ class MatrixLayer:
 
     def run(self) -> Ints:
         """All folds and the drain; outputs ``[*shape, trials]``."""
+        self.attach()
         flow = self.chip.dataflow
         load = 0 if flow == "os" else self.chip.rows
         stream = {"ws": self.m, "os": self.k, "is": self.per_group}[flow]
