@@ -75,13 +75,13 @@ class _Search:
         spec, wanted = self.space.base.spec, self.space.spec.objectives.accuracy
         struck = spec.faults[wanted.scenario].on
         stands = []
+        say = _once(self.say)  # designs share networks, which are told each time they are loaded
         for variant in variants(spec):
             if struck and variant.design not in struck:
                 self.say(f"hand-made {variant.name}: {wanted.scenario} does not strike it")
                 continue
             text = only(self.space.base, variant.design, variant.mitigation)
-            stand = self.stand(text, variant, "validation", say=self.say)
-            stands.append(stand)
+            stands.append(self.stand(text, variant, "validation", say=say))
         effort = self.space.spec.effort
         samples = len(stands[0].campaign.samples)
         if samples < effort.samples:
@@ -176,6 +176,18 @@ class _Search:
             say=say or _nothing,
             base=variant.base,
         )
+
+
+def _once(say: Say) -> Say:
+    """Says no line twice."""
+    said: set[str] = set()
+
+    def once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return once
 
 
 def _nothing(_: str) -> None:
