@@ -8,132 +8,15 @@ there); of these sets some are evaluated by the engine, spread over components.
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, replace
-from functools import cache
-from itertools import permutations
-
 import numpy as np
 import pytest
-from cores_cases import (
-    INFERENCES,
-    SMALL,
-    WIDE,
-    Case,
-    delayed,
-    dense,
-    every_fault,
-    groups_of_equal_effects,
-    mixtures,
-    pooled,
-    some_trials,
-)
-from numpy.typing import NDArray
-from oracles_cores import simulate
+from cores_cases import INFERENCES, groups_of_equal_effects
+from cores_judged import CASES, disagreements, judged, representatives
 
-from accelerators.cores_mapping import CoresMapping
-from codesign.engine.reference import evaluate
 from codesign.faults import FaultModel, Faults
-from codesign.formats import NumberFormat
-from codesign.mapping import Placement
-from codesign.network import Leak
-
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-
-CASES = {
-    "larger than a core": Case(SMALL, dense()),
-    "two cores take turns": Case(replace(SMALL, mesh=(2, 1)), dense(seed=1, readout=True)),
-    "each tile a core": Case(replace(SMALL, mesh=(3, 2)), dense()),
-    "equal to a core": Case(replace(SMALL, axons=4, columns=3, mesh=(2, 1)), dense()),
-    "smaller than a core": Case(replace(SMALL, axons=6, columns=5, weights="reloaded"), dense()),
-    "convolution in rounds": Case(WIDE, pooled()),
-    "convolution on many cores": Case(replace(WIDE, mesh=(5, 4), weight_words=96), pooled(2)),
-    "delays": Case(replace(WIDE, axons=3, columns=3), delayed()),
-    "placed with holes": Case(
-        replace(SMALL, axons=5, columns=4, mesh=(3, 3)),
-        dense(),
-        Placement(rows=(4, 1, 3), columns=(3, 1, 2), forbidden=((1,), (0, 1), (2, 3), (5, 2))),
-    ),
-}
-assert CASES
 
 # Trials evaluated of each case: a reference engine takes long over a convolution.
 EVALUATED = {"convolution in rounds": 15, "convolution on many cores": 15}
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """One case, all its faults, run cycle by cycle and mapped to effects.
-
-    Attributes:
-        mapping: Of the network on the chip.
-        table: Faults, one a trial.
-        outputs: ``[trials, samples, classes]`` cycle by cycle.
-        golden: ``[samples, classes]``.
-        groups: ``[trials]`` trials of equal effects share a number.
-        faults: The same faults.
-    """
-
-    mapping: CoresMapping
-    table: NDArray[np.void]
-    outputs: NDArray[np.int64]
-    golden: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    faults: Faults
-
-    @property
-    def changed(self) -> NDArray[np.bool_]:
-        """``[trials]`` whether a fault changes an output."""
-        return np.asarray((self.outputs != self.golden).any(axis=(1, 2)))
-
-
-@cache
-def judged(name: str) -> Judged:
-    case = CASES[name]
-    mapping = case.sheet.map(case.network, case.placement)
-    cycles = mapping.schedule.inference_cycles
-    chip = mapping.accelerator
-    bits = sum(unit.sites(part.name) for unit, part in chip.components())
-    all_sites = bits * cycles * INFERENCES < 90_000
-    table = every_fault(mapping, seed=len(name), most=10**9 if all_sites else 40)
-    if not all_sites:
-        flips = table["model"] == FaultModel.flip
-        order = np.random.default_rng(1).permutation(np.flatnonzero(flips))
-        chosen = order[: 40_000 if DEEP else 5000]
-        table = table[np.sort(np.r_[chosen, np.flatnonzero(~flips)])]
-        table["trial"] = np.arange(len(table))
-    faults = Faults(table, len(table))
-    outputs, simulated = simulate(case.sheet, case.network, case.samples, faults, case.placement)
-    assert simulated == cycles
-    footprint = mapping.footprint(faults, INFERENCES)
-    nothing = Faults(table[:0], 1)
-    golden, _ = simulate(case.sheet, case.network, case.samples, nothing, case.placement)
-    groups = groups_of_equal_effects(footprint.effects)
-    return Judged(mapping, table, outputs, golden[0], groups, faults)
-
-
-def representatives(found: Judged, count: int) -> NDArray[np.int64]:
-    """One trial of each set of effects, or ``count`` of them, spread over components and models."""
-    _, first = np.unique(found.groups, return_index=True)
-    if DEEP or len(first) <= count:
-        return np.sort(first)
-    draw = np.random.default_rng(len(first))
-    kinds = found.table["part"][first].astype(int) * 8 + found.table["model"][first]
-    turn = np.zeros(len(first))
-    for kind in np.unique(kinds):
-        mine = np.flatnonzero(kinds == kind)
-        turn[draw.permutation(mine)] = np.arange(len(mine)) + draw.random()
-    return np.sort(first[np.argsort(turn)[:count]])
-
-
-def disagreements(found: Judged, trials: NDArray[np.int64], faults: Faults) -> int:
-    """Trials whose effects, evaluated, give other outputs than the cores cycle by cycle."""
-    footprint = found.mapping.footprint(faults, INFERENCES)
-    program = found.mapping.program(())
-    effects = some_trials(footprint.effects, trials)
-    samples = next(c for c in CASES.values() if c.network is found.mapping.network).samples
-    outputs = evaluate(program, samples, effects).outputs
-    return int((outputs != found.outputs[trials]).any(axis=(1, 2)).sum())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -218,50 +101,14 @@ def test_a_footprint_that_is_late_by_a_cycle_is_noticed():
     assert disagreements(found, trials, found.faults) == 0
 
 
-@pytest.mark.parametrize("name", ["larger than a core", "two cores take turns", "each tile a core"])
-def test_several_faults_in_one_trial_act_together_cycle_by_cycle(name):
-    found = judged(name)
-    case = CASES[name]
-    idle = found.mapping.footprint(found.faults, INFERENCES).idle.astype(bool)
-    count = 2000 if DEEP else 50
-    faults = mixtures(found.table[~idle], count, seed=3)
-    assert len(faults) > 2 * count
-    outputs, _ = simulate(case.sheet, case.network, case.samples, faults, case.placement)
-    effects = found.mapping.footprint(faults, INFERENCES).effects
-    engine = evaluate(found.mapping.program(()), case.samples, effects).outputs
-    np.testing.assert_array_equal(engine, outputs)
-    assert (outputs != found.golden).any(axis=(1, 2)).sum() > count // 4
-
-
-ORDERS = sorted(permutations(("leak", "integrate", "fire", "reset")))
-LEAKS = (Leak("shift", 1), Leak("subtract", 2), Leak("none"), Leak("multiply", 2, 3))
-
-
-@pytest.mark.parametrize("number", range(0, len(ORDERS), 3))
-def test_neurons_of_every_rule_break_as_they_do_cycle_by_cycle(number):
-    rule = {
-        "order": ORDERS[number],
-        "leak": LEAKS[number // 3 % 4],
-        "reset": ("zero", "subtract", "none")[number // 3 % 3],
-        "strict": bool(number // 3 % 2),
-    }
-    form = NumberFormat(6, overflow=("wrap", "saturate")[number // 6 % 2])
-    mesh = ((1, 1), (3, 2))[number // 6 % 2]
-    case = Case(replace(SMALL, mesh=mesh, current=form), dense(4, **rule))
-    mapping = case.sheet.map(case.network, case.placement)
-    table = every_fault(mapping, seed=number, most=40)
-    names = [f"{unit.name}.{part.name}" for unit, part in mapping.accelerator.components()]
-    neuron = [i for i, name in enumerate(names) if name.startswith("neuron.")]
-    table = table[np.isin(table["part"], neuron)]
-    idle = mapping.footprint(Faults(table, int(table["trial"].max()) + 1), INFERENCES).idle
-    table = table[idle[table["trial"]] == 0]
-    draw = np.random.default_rng(number)
-    picked = [draw.permutation(np.flatnonzero(table["part"] == i))[:5] for i in neuron]
-    table = table[np.concatenate(picked)]
-    table["trial"] = np.arange(len(table))
-    faults = Faults(table, len(table))
-    outputs, _ = simulate(case.sheet, case.network, case.samples, faults, case.placement)
-    effects = mapping.footprint(faults, INFERENCES).effects
-    engine = evaluate(mapping.program(()), case.samples, effects).outputs
-    np.testing.assert_array_equal(engine, outputs)
-    assert (outputs != outputs[-1]).any()
+def test_dead_instances_and_partial_sums_are_what_they_are_cycle_by_cycle():
+    found = judged("each tile a core")
+    _, first = np.unique(found.groups, return_index=True)
+    sums = [p.name for _, p in found.mapping.accelerator.components()].index("current_register")
+    for mine in (
+        found.table["model"][first] == FaultModel.dead,
+        found.table["part"][first] == sums,
+    ):
+        trials = np.random.default_rng(5).permutation(first[mine])[:60]
+        assert disagreements(found, trials, found.faults) == 0
+        assert found.changed[trials].sum() > 10
