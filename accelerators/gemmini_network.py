@@ -35,11 +35,8 @@ __all__ = ["active_register", "refuse_meetings", "strike_mesh"]
 Ints: TypeAlias = NDArray[np.int64]
 
 OPERAND, SUM = 8, 20
-STATIONS = {
-    "b": 0,
-    "product": 1,
-    "mac_out": 3,
-}  # on a sum's way past a row; 2: wrapped after adding
+# On a sum's way past a row; what is added to it makes it wrap before mac_out.
+STATIONS = {"b": 0, "out_b": 0, "product": 1, "wrap": 2, "mac_out": 3}
 
 
 def strike_mesh(component: str, strike: Strike, rows: EffectRows) -> None:
@@ -63,8 +60,8 @@ def strike_mesh(component: str, strike: Strike, rows: EffectRows) -> None:
             _add(rows, strike, hits, Place(Kind.term, At.product, 2 * OPERAND), 0)
         _add_idle_products(strike, rows)
     elif component != "out_c":
-        for hits, segment in _sums(strike):
-            _add_sums(rows, strike, hits, segment, component)
+        for hits, segment in _sums(strike, component):
+            _add_sums(rows, strike, hits, segment, component, STATIONS[component])
 
 
 def active_register(schedule: Schedule) -> Ints:
@@ -129,17 +126,38 @@ def _positions(plan: LayerPlan, pieces: Pieces) -> Pieces:
 # ----------------------------------------------------------------------------------------- sums
 
 
-def _sums(strike: Strike) -> Iterator[tuple[Hits, Ints]]:
-    """Sums that pass, pass by pass over K, with their segment."""
+def _sums(strike: Strike, component: str = "") -> Iterator[tuple[Hits, Ints]]:
+    """Sums that pass, pass by pass over K, with their segment.
+
+    With a component given, -1 for all segments at once where its place is the same in all.
+    """
     windows = strike.windows(strike.row + strike.col)
     for hits in strike.everywhere(windows, "any", "at"):
         tiles = hits.plan.rows.tiles
         spread = hits.take(np.repeat(np.arange(len(hits.which)), tiles))
         tile = np.tile(np.arange(tiles), len(hits.which))
-        yield replace(spread, row_tile=tile), tile
+        spread = replace(spread, row_tile=tile)
+        alike = np.zeros(len(hits.which), dtype=bool)
+        if component:
+            summed, used = _summed(strike, spread, component)
+            ends = (summed == 0, summed == used)
+            alike = np.any([end.reshape(-1, tiles).all(axis=1) for end in ends], axis=0)
+        once = np.flatnonzero(alike)
+        yield spread.take(once * tiles), np.full(len(once), -1)
+        several = np.flatnonzero(np.repeat(~alike, tiles))
+        yield spread.take(several), tile[several]
     for plan, pieces in strike.pieces(windows):
         hits = strike.in_folds(plan, _positions(plan, pieces), "any", "at")
         yield hits, hits.row_tile
+
+
+def _summed(strike: Strike, hits: Hits, component: str) -> tuple[Ints, Ints]:
+    """(terms in a sum where a component stands, terms of the pass)."""
+    row = strike.row[hits.which] + (component == "mac_out")  # rows that were summed
+    tiling, lines = hits.plan.rows, strike.schedule.rows
+    full, last = (np.append(0, lines.passed(n)) for n in (tiling.width, tiling.last))
+    is_last = hits.row_tile == tiling.tiles - 1
+    return np.where(is_last, last[row], full[row]), tiling.used(hits.row_tile)
 
 
 def _add_sums(
@@ -148,26 +166,20 @@ def _add_sums(
     hits: Hits,
     segment: Ints,
     component: str,
-    level: int | None = None,
+    station: int,
     **more: Ints,
 ) -> None:
-    """Corrupt sums above a row (b, and out_b below the last) or behind it."""
+    """Corrupt sums above a row (b, and out_b below the last), in it, or behind it."""
     row = strike.row[hits.which]
-    passed = row + 1 if component == "mac_out" else row  # rows that were summed
-    tiling, lines = hits.plan.rows, strike.schedule.rows
-    full, last = (np.append(0, lines.passed(n)) for n in (tiling.width, tiling.last))
-    is_last = hits.row_tile == tiling.tiles - 1
-    summed = np.where(is_last, last[passed], full[passed])
-    used = tiling.used(hits.row_tile)
-    station = STATIONS.get(component, 0) if level is None else level
+    summed, used = _summed(strike, hits, component)
+    entering = (row == 0) & (component == "b")  # 8 bits, and the sign above them
+    exists = ~entering | (strike.struck.bit[hits.which] < OPERAND)
     for at, met in (
         (At.load, summed == 0),
         (At.after, (summed > 0) & (summed < used)),
         (At.out, summed == used),
     ):
-        entering = (row == 0) & (component == "b")  # 8 bits, and the sign above them
-        exists = met & ~(entering & (strike.struck.bit[hits.which] >= OPERAND))
-        for bits, some in ((OPERAND, exists & entering), (SUM, exists & ~entering)):
+        for bits, some in ((OPERAND, met & exists & entering), (SUM, met & exists & ~entering)):
             i = np.flatnonzero(some)
             columns = {"segment": segment[i], "after": summed[i] * (at is At.after)}
             columns |= {name: value[i] for name, value in more.items()}
@@ -191,7 +203,7 @@ def _add_idle_products(strike: Strike, rows: EffectRows) -> None:
         # Two flips of one bit change nothing but wrap the sum to its 20 bits.
         wrap = {"op": np.full(len(i), int(Op.xor)), "mask": np.ones(len(i), dtype=np.int64)}
         for _ in range(2):
-            _add_sums(rows, strike, some, where, "product", STATIONS["product"] + 1, **wrap)
+            _add_sums(rows, strike, some, where, "product", STATIONS["wrap"], **wrap)
 
 
 # -------------------------------------------------------------------------------------- weights

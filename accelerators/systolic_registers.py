@@ -164,16 +164,17 @@ def _add_sums(strike: Strike, widths: Widths, rows: EffectRows, late: int) -> No
 
 
 def _passing_sums(strike: Strike, windows: Windows) -> Iterator[tuple[Hits, Ints]]:
-    """Sums on their way down, with the segment they belong to (-1: each of them)."""
+    """Sums on their way down, with the segment they belong to; -1: in all at the same place."""
     for hits in strike.everywhere(windows, "any", "at"):
         tiles = hits.plan.rows.tiles
         spread = hits.take(np.repeat(np.arange(len(hits.which)), tiles))
         spread = replace(spread, row_tile=np.tile(np.arange(tiles), len(hits.which)))
-        complete = _summed(strike, spread) == hits.plan.rows.used(spread.row_tile)
-        always = complete.reshape(-1, tiles).all(axis=1)
-        once = replace(hits, row_tile=np.zeros(len(hits.which), dtype=np.int64))
-        yield once.take(np.flatnonzero(always)), np.full(int(always.sum()), -1)
-        several = np.flatnonzero(~np.repeat(always, tiles))
+        summed = _summed(strike, spread)
+        ends = (summed == 0, summed == hits.plan.rows.used(spread.row_tile))
+        alike = np.any([end.reshape(-1, tiles).all(axis=1) for end in ends], axis=0)
+        once = np.flatnonzero(alike)
+        yield spread.take(once * tiles), np.full(len(once), -1)
+        several = np.flatnonzero(np.repeat(~alike, tiles))
         yield spread.take(several), spread.row_tile[several]
     for plan, pieces in strike.pieces(windows):
         hits = strike.in_folds(plan, pieces, "any", "at")
