@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from codesign.errors import DataError
-from codesign.formats import NumberFormat
+from codesign.formats import MAX_BITS, NumberFormat
 
 __all__ = ["Clamp", "Correct", "Guard", "Recompute", "Replace", "Silence", "crossing_share"]
 
@@ -78,21 +78,30 @@ class Replace:
 class Correct:
     """An error-correcting code over each stored word of one element: corrects, else detects.
 
-    With d bits of the element's pattern changed by all faults of the trial together:
-    d <= bits: the golden value is restored and the (trial, sample) counts as *corrected*;
-    d = bits + 1: the corrupted value passes and it counts as *detected*; more: passes unseen.
-    (A real decoder may miscorrect more than ``bits + 1``; its check bits may fail. Neither is
-    modelled.)
+    With d bits of the word changed by all faults of the trial together: d <= bits: the golden value
+    is restored and the (trial, sample) counts as *corrected*; d = bits + 1: the corrupted value
+    passes and it counts as *detected*; more: passes unseen. (A real decoder may miscorrect more
+    than ``bits + 1``; its check bits may fail. Neither is modelled.)
 
     Attributes:
         layer: Layer name.
         place: ``weight``, ``activation`` or ``membrane``.
         bits: Bits that are corrected.
+        word_bits: Data bits of a stored word; see `codesign.program.Program.stored_bits`. A sign is
+            one bit of it, however far a register behind extends it.
     """
 
     layer: str
     place: Place
     bits: int = 1
+    word_bits: int = 8
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.bits < self.word_bits <= MAX_BITS):
+            raise DataError(
+                f"code over {self.layer}: expected 1 <= bits < word_bits <= {MAX_BITS}, "
+                f"came bits={self.bits}, word_bits={self.word_bits}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,30 @@ class Program:
             raise DataError(f"{name} is a {type(layer).__name__}: it has no membrane")
         return self.membranes.get(name, layer.format)
 
+    def stored_bits(self, name: str, place: str) -> int:
+        """Data bits of a stored word: of a weight, a membrane, or an activation of a layer.
+
+        Activations have at least eight bits, spikes one, sums their accumulator's; a layer that
+        only moves codes stores what it reads.
+        """
+        layer = self.network[name]
+        if place == "membrane":
+            return self.membrane(name).bits
+        if place == "weight" and isinstance(layer, Conv2d | Linear):
+            return layer.weight_format.bits
+        if isinstance(layer, Input):
+            return layer.format.bits
+        if isinstance(layer, Lif):
+            return 1
+        requantise = getattr(layer, "requantise", None)
+        if isinstance(requantise, Requantise):
+            signed = requantise.low < 0
+            widest = max(requantise.high, -1 - requantise.low)
+            return max(8, widest.bit_length() + signed)
+        if name in self.arithmetic:
+            return self.arithmetic[name].outer.bits
+        return max(self.stored_bits(edge.source, place) for edge in layer.inputs)
+
     @property
     def executions(self) -> int:
         """How often the whole inference is executed (more than once under `Recompute`)."""

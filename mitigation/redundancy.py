@@ -58,5 +58,13 @@ class ErrorCorrection:
                 if place == "activation"
                 or (is_mac(layer) if place == "weight" else isinstance(layer, Lif))
             )
-            guards += [Correct(name, place, self.bits) for name in names]
+            guards += [
+                Correct(name, place, self.bits, _word(design, name, place, self.bits))
+                for name in names
+            ]
         return design.guarded(*guards, name=f"{design.name} + ECC {'/'.join(self.places)}")
+
+
+def _word(design: Design, name: str, place: str, bits: int) -> int:
+    """Data bits of a word; a spike is stored with its neighbours in a byte."""
+    return max(8, bits + 1, design.program.stored_bits(name, place))

@@ -6,7 +6,7 @@ import pytest
 
 from codesign.errors import DataError
 from codesign.formats import NumberFormat
-from codesign.guards import Clamp, Recompute, Replace, Silence, crossing_share
+from codesign.guards import Clamp, Correct, Recompute, Replace, Silence, crossing_share
 
 
 @pytest.mark.parametrize(("bits", "signed"), [(4, True), (4, False), (8, True)])
@@ -31,6 +31,7 @@ def test_no_flip_leaves_a_bound_at_the_ends_of_the_format():
         (lambda: Clamp("y", "weight", 2, 1), "clamp of y: low 2 is above high 1"),
         (lambda: Replace("y", "weight", 2, 1, 0), "replace in y: low 2 is above high 1"),
         (lambda: Silence("s", 1), "after is at least 2, came 1"),
+        (lambda: Correct("y", "weight", 8), "expected 1 <= bits < word_bits"),
         (lambda: Recompute(1), "times is at least 2, came 1"),
     ],
 )

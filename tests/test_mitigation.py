@@ -95,10 +95,10 @@ def test_range_restriction_at_the_top_of_what_can_be_stored_is_an_error():
 def test_codes_stand_over_the_places_asked_for():
     design = spiking()
     weights = ErrorCorrection().apply(design, context())
-    assert weights.guards == (Correct("i", "weight", 1),)
+    assert weights.guards == (Correct("i", "weight", 1, word_bits=8),)
     membranes = ErrorCorrection(places=("membrane",), bits=2).apply(design, context())
-    assert membranes.guards == (Correct("s", "membrane", 2),)
-    with pytest.raises(DataError, match="no such layer there"):
+    assert membranes.guards == (Correct("s", "membrane", 2, word_bits=24),)
+    with pytest.raises(DataError, match="no layer 'z'"):
         _ = ErrorCorrection(layers=("z",)).apply(design, context()).program
 
 

@@ -302,6 +302,12 @@ def test_a_code_corrects_one_bit_detects_two_and_misses_three():
         assert (bool(seen.corrected[0, 0]), bool(seen.detected[0, 0])) == (corrected, detected)
 
 
+def test_a_flipped_sign_is_one_wrong_bit_of_the_word():
+    seen = run(*dot((Correct("y", "weight", 1),)), {**FLIP, "mask": 128})  # 2 → -126
+    assert int(seen.outputs[0, 0, 0]) == 48
+    assert bool(seen.corrected[0, 0])
+
+
 def test_silence_cuts_the_second_spike_in_a_row_and_leaves_the_membrane():
     neuron = one_neuron(current=9, guards=(Silence("s", 2),), steps=5)
     assert raster(*neuron) == [1, 0, 0, 0, 0]

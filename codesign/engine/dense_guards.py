@@ -98,7 +98,7 @@ def _correct(before: Value, value: Value, guard: Correct) -> tuple[Value, Tensor
     golden, found = torch.broadcast_tensors(before.data.to(dtype), value.data.to(dtype))
     wrong = torch.zeros(found.shape, dtype=torch.int64, device=found.device)
     at = golden != found
-    wrong[at] = popcount(golden[at].long() ^ found[at].long())
+    wrong[at] = popcount((golden[at].long() ^ found[at].long()) & ((1 << guard.word_bits) - 1))
     right = (wrong > 0) & (wrong <= guard.bits)
     return Value(torch.where(right, golden, found), low, high), right, wrong == guard.bits + 1
 
@@ -117,7 +117,8 @@ def pass_weights(
                 after > guard.high, guard.value, np.where(after < guard.low, below, after)
             )
         else:
-            wrong = popcount(torch.from_numpy(before ^ after)).numpy()
+            word = (1 << guard.word_bits) - 1
+            wrong = popcount(torch.from_numpy((before ^ after) & word)).numpy()
             right = (wrong > 0) & (wrong <= guard.bits)
             corrected |= right
             detected |= wrong == guard.bits + 1

@@ -217,7 +217,7 @@ class _Inference:
                 elif value < guard.low:
                     value = -guard.value if guard.keep_sign else guard.value
             else:
-                wrong = bin((before ^ value) & ((1 << 48) - 1)).count("1")
+                wrong = bin((before ^ value) % 2**guard.word_bits).count("1")
                 if 0 < wrong <= guard.bits:
                     value, self.corrected = before, True
                 elif wrong == guard.bits + 1:

@@ -162,12 +162,16 @@ def _codes(shop: _Shop) -> Iterator[Change]:
     for (place, layer), loss in shop.evidence.loss_by_place().items():
         if place in ("weight", "activation", "membrane") and loss.value > 0:
             lossy.setdefault(place, []).append(layer)
+    stored = shop.design.program.stored_bits
     for place, layers in lossy.items():
         groups: list[tuple[str, ...]] = [(layer,) for layer in layers]
         if len(layers) > 1:
             groups.append(tuple(layers))
         for group in groups:
-            guards = [Correct(layer, place, 1) for layer in group]  # type: ignore[arg-type]
+            guards = [
+                Correct(layer, place, 1, max(8, stored(layer, place)))  # type: ignore[arg-type]
+                for layer in group
+            ]
             of = group[0] if len(group) == 1 else "all layers that lost any"
             design = shop.design.guarded(*guards)
             shares = covered(shop.evidence, guards)
