@@ -201,10 +201,6 @@ class EffectRows:
         """``[rows]`` which of some faults are bits stuck at 1."""
         return np.asarray(self._table["model"][which] == FaultModel.stuck1)
 
-    def executions(self, which: NDArray[np.int64]) -> NDArray[np.int64]:
-        """``[rows]`` the executions that some faults strike."""
-        return self._table["execution"][which].astype(np.int64)
-
     def table(self) -> NDArray[np.void]:
         """All rows, in the order they were added."""
         return np.concatenate([np.zeros(0, dtype=EFFECT), *self._parts])

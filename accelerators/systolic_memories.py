@@ -20,7 +20,9 @@ word ``e // per_word`` from bit ``e % per_word · width`` on. All times are thos
 A flip lasts until its element is written again. A bit that is stuck for a while stays wrong after
 that until its element is written; a flip of a bit that is stuck at that moment changes nothing. In
 every cycle dram is struck before loads, the other memories after them, and all before registers
-take what they read. A dead memory gives zeros, whatever else is wrong in it.
+take what they read. A dead memory gives zeros, whatever else is wrong in it. Under re-execution
+time runs within each execution alone, as if each had its state loaded again: a fault of execution e
+is met by execution e of the inferences in its window.
 
 A layer that is struck while it runs reads some operands before the strike and some after it. Those
 *operands* are then said to be wrong, not the stored element, so guards that stand where stored

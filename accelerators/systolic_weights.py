@@ -16,7 +16,7 @@ from accelerators.systolic_effects import EffectRows, Place, Struck, Windows, al
 from accelerators.systolic_schedule import LayerPlan, Schedule
 from accelerators.systolic_store import DRAM_LEVEL, SRAM_LEVEL, Store, first_weight_read
 from codesign.effects import At, Kind
-from codesign.errors import CapacityError, UnsupportedError
+from codesign.errors import CapacityError
 
 __all__ = ["WeightLoad", "WeightPlan", "strike_weights"]
 
@@ -143,13 +143,8 @@ class _Cells:
         some: Ints,
         samples: Ints,
         first: Ints | int = 0,
-        *,
-        everywhere: bool = False,
     ) -> None:
-        """Add rows for faults ``some``: the weight as read for positions ``first`` and later.
-
-        ``everywhere``: in all executions, whichever was struck.
-        """
+        """Add rows for faults ``some``: the weight as read for positions ``first`` and later."""
         m = np.tile(np.array([0, self.layer.m, 1]), (len(some), 1))
         m[:, 0] = first
         columns = {
@@ -159,8 +154,6 @@ class _Cells:
             "k": single(self.k[some]),
             "n": single(self.n[some]),
         }
-        if everywhere:
-            columns["execution"] = -1
         place = Place(Kind.operand, At.weight, self.store.width)
         level = DRAM_LEVEL if self.store.unit == "dram" else SRAM_LEVEL
         rows.add_(self.faults.which[some], place, columns, level, self.bit[some])
@@ -169,11 +162,7 @@ class _Cells:
 def strike_weights(
     plan: WeightPlan, store: Store, faults: Struck, inferences: int, rows: EffectRows
 ) -> None:
-    """Add to ``rows`` what faults in the words of weight_sram or of dram touch.
-
-    Raises:
-        UnsupportedError: A strike in one execution of several stays for the next ones.
-    """
+    """Add to ``rows`` what faults in the words of weight_sram or of dram touch."""
     element, bit = store.place(faults)
     for load in plan.loads:
         layer = plan.schedule.layers[load.layer]
@@ -197,20 +186,18 @@ def _strike_dram(
     late = cycle > load.written
     never = np.full(len(late), inferences)
     first = np.where(cells.faults.start, never, 0) if plan.resident else inference + late
-    _stays(cells, first > inference, rows)
     some = np.flatnonzero(first < inferences)
-    cells.add(rows, some, onwards(first[some]), everywhere=True)
+    cells.add(rows, some, onwards(first[some]))
 
 
 def _strike_resident(plan: WeightPlan, cells: _Cells, inferences: int, rows: EffectRows) -> None:
     """What is written once is wrong from the strike on."""
     inference, cycle = np.divmod(cells.faults.start, plan.schedule.cycles)
     first = first_weight_read(plan.schedule, cells.layer, cells.n, cells.k, cycle)
-    _stays(cells, first > 0, rows)
     whole = np.flatnonzero(first == 0)
     part = np.flatnonzero((first > 0) & (first < cells.layer.m))
     later = np.flatnonzero((first > 0) & (inference + 1 < inferences))
-    cells.add(rows, whole, onwards(inference[whole]), everywhere=True)
+    cells.add(rows, whole, onwards(inference[whole]))
     cells.add(rows, part, alone(inference[part]), first[part])
     cells.add(rows, later, onwards(inference[later] + 1))
 
@@ -229,14 +216,3 @@ def _strike_loaded(
     met = (start < load.replaced) & (stop > load.written) & (first < cells.layer.m)
     some = np.flatnonzero(met)
     cells.add(rows, part[some], alone(inference[some]), first[some])
-
-
-def _stays(cells: _Cells, misses: NDArray[np.bool_], rows: EffectRows) -> None:
-    """Refuse a strike in one of several executions that the executions after it feel otherwise."""
-    execution = rows.executions(cells.faults.which)
-    if ((execution > 0) | ((execution == 0) & misses)).any():
-        raise UnsupportedError(
-            f"{cells.store.unit}: what is struck in one execution of an inference stays wrong in "
-            "the next ones, which cannot be said here; strike execution -1 (all of them), or "
-            "execution 0 in cycle 0"
-        )

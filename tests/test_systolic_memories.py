@@ -114,19 +114,15 @@ def test_a_memory_dead_for_a_while_is_refused_by_name():
         case.mapping.footprint(faults, 2)
 
 
-def test_a_strike_that_stays_for_the_next_execution_is_refused_unless_it_comes_first():
+def test_a_strike_in_one_execution_is_met_by_that_execution_alone():
     case = Case(small_chip(weight_sram=ALL), two_layers())
     site = FaultSite("weight_sram", (), "words")
-
-    def footprint(cycle: int, execution: int) -> list[int]:
-        window = Window((0, cycle), execution=execution)
-        faults = Faults.of([[Fault(site, FaultModel.flip, window)]], case.graph)
-        return case.mapping.footprint(faults, 2).effects.table["execution"].tolist()
-
-    assert footprint(0, execution=0) == [-1]
-    for cycle, execution in ((0, 1), (300, 0)):
-        with pytest.raises(UnsupportedError, match="weight_sram: what is struck in one execution"):
-            footprint(cycle, execution)
+    for execution in (-1, 0, 2):
+        fault = Fault(site, FaultModel.flip, Window((0, 300), execution=execution))
+        faults = Faults.of([[fault]], case.graph)
+        table = case.mapping.footprint(faults, 3).effects.table
+        assert table["execution"].tolist() == [execution]
+        assert table["samples"].tolist() == [[1, -1]]  # the first inference had read it
 
 
 def test_two_placements_read_the_same_memory_cell_as_the_same_weight():
