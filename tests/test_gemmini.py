@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,17 @@ from numpy.typing import NDArray
 from oracles_gemmini import clocked
 from small_evaluator import evaluate_small
 
+from accelerators import Systolic
 from accelerators.gemmini import MeshDataflow, RequestProgram
+from accelerators.systolic_mapping import SystolicMapping
 from codesign.effects import Effects
 from codesign.engine.dense import evaluate
 from codesign.errors import DataError, UnsupportedError
 from codesign.faults import FAULT, Fault, FaultModel, Faults, FaultSite, Window
+from codesign.formats import NumberFormat
+from codesign.mapping import Placement
+from codesign.network import Edge, Input, Linear, NetworkGraph
+from codesign.program import Program
 
 VECTORS = Path(__file__).resolve().parent.parent.parent / "shared" / "oracles" / "rtl"
 Ints = NDArray[np.int64]
@@ -219,6 +226,12 @@ def recorded(file: Any) -> RequestProgram:
     )
 
 
+def chosen_in(file: Any) -> Ints:
+    """Rows of a file that are faults of data registers and nets."""
+    roles = ["a", "b", "d", "c1", "c2", "out_b", "out_c", "prod", "mac_out"]
+    return np.flatnonzero(np.isin(file["f_role"], roles) & (file["f_row"] >= 0))
+
+
 def claimed(file: Any, program: RequestProgram, shifted: int = 0) -> tuple[Faults, Ints, Ints]:
     """(faults, true responses, golden response) of the data registers and nets in a file.
 
@@ -227,7 +240,7 @@ def claimed(file: Any, program: RequestProgram, shifted: int = 0) -> tuple[Fault
     """
     names = {c.name: i for i, (_, c) in enumerate(program.accelerator.components())}
     names["prod"] = names["product"]
-    chosen = np.flatnonzero(np.isin(file["f_role"], list(names)) & (file["f_row"] >= 0))
+    chosen = chosen_in(file)
     table = np.zeros(len(chosen), dtype=FAULT)
     table["trial"] = np.arange(len(chosen))
     table["part"] = [names[role] for role in file["f_role"][chosen]]
@@ -297,3 +310,61 @@ def test_the_clocked_mesh_gives_the_responses_of_the_rtl(name):
     program = recorded(file)
     faults, true, _ = claimed(file, program)
     assert (clocked(program, faults) == true).all()
+
+
+# By file: faults claimed, and how many of them change the layer's output.
+LAYERS = {"gemmini16_ws_conv": (1033, 403), "gemmini16_ws_conv_net_stuckat": (800, 795)}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_network_on_the_mesh_gives_the_layer_of_the_rtl(name):
+    file = vectors(name)
+    faults, _, _ = claimed(file, recorded(file))
+    true = file["f_layer_out"][chosen_in(file)].reshape(len(faults), -1)
+    golden = file["g_layer_out"].reshape(-1)
+    mapping, inputs = recorded_layer(file)
+    effects = mapping.footprint(as_network(faults, mapping, recorded(file)), 2).effects
+    # The recorded requests let the bias enter at row 0; a network's is added behind the mesh.
+    plain = mapping.program(())
+    program = Program(
+        plain.network, {"c": dataclasses.replace(plain.arithmetic["c"], bias_in="load")}
+    )
+    found = evaluate_small(program, np.stack([inputs, inputs]), effects)[:, 0]
+    changed = (true != golden).any(axis=1)
+    assert (len(true), changed.sum()) == LAYERS[name]
+    assert (found == true).all()
+
+
+def recorded_layer(file: Any) -> tuple[SystolicMapping, Ints]:
+    """The recorded convolution as a matrix product; K 27 leaves rows of the second tile empty."""
+    inputs = file["A_im2col"][:36, :27].astype(np.int64)
+    weight, bias = file["W_im2col"][:27].T.astype(np.int64), file["bias"].astype(np.int64)
+    layers = (
+        Input("x", (), shape=(36, 27), format=NumberFormat(8)),
+        Linear("c", (Edge("x"),), weight=weight, bias=bias),
+    )
+    mapping = Systolic(datapath="gemmini", psum_bits=20).map(
+        NetworkGraph("recorded", layers), Placement()
+    )
+    assert isinstance(mapping, SystolicMapping)
+    return mapping, inputs
+
+
+def as_network(faults: Faults, mapping: SystolicMapping, program: RequestProgram) -> Faults:
+    """Recorded faults as a network on the mesh meets them.
+
+    The recorded requests toggle once more before the first tile, so c1 and c2 change places; their
+    first slot comes in cycle 3, and what strikes before it meets zeros that nobody keeps. What is
+    in the mesh after the last request belongs, in hardware time, to the next inference.
+    """
+    names = [f"{unit.name}.{c.name}" for unit, c in mapping.accelerator.components()]
+    other = {"array.c1": "array.c2", "array.c2": "array.c1"}
+    theirs = [f"{unit.name}.{c.name}" for unit, c in program.accelerator.components()]
+    part = np.array([names.index(other.get(name, name)) for name in theirs])
+    table = faults.table.copy()
+    table["part"] = part[table["part"]]
+    flips = table["model"] == FaultModel.flip
+    early = flips & (table["first"][:, 1] < 3)
+    cycle = np.where(flips, table["first"][:, 1] - 3, 0)
+    table["first"] = np.stack(np.divmod(cycle, mapping.schedule.cycles), axis=1)
+    return Faults(table[~early], faults.trials)
