@@ -208,6 +208,7 @@ class Draw:
             known[layer.name] = found
         if len(layers) == 1:
             layers.append(Flatten("l", (Edge("x"),)))
+            known["l"] = (prod(shape),)
         return NetworkGraph("random", tuple(self._looped(layers, known, steps)), steps)
 
     def _looped(self, layers: list[Layer], known: Any, steps: int) -> list[Layer]:

@@ -130,7 +130,7 @@ def golden_run(plan: Plan, samples: Samples, batch: Ints) -> Run:
     codes = codes.transpose(0, 1) if samples.timed else codes[None]
     value = Value(codes.to(carrier(low, high, "input codes")).contiguous(), low, high)
     run = Run(plan, TrialRows(plan, NO_ROWS), batch, None, len(samples))
-    run.execute(set(range(plan.layers)), set(), value)
+    run.execute(set(range(plan.layers)), inputs=value)
     return run
 
 

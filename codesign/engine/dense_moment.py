@@ -64,11 +64,15 @@ class Flags:
         """Of some samples."""
         return Flags(self.corrected[samples], self.detected[samples])
 
-    def add_(self, other: Flags | None) -> None:
-        """Take over what others saw, in place."""
+    def add_(self, other: Flags | None, samples: Ints | slice = slice(None)) -> None:
+        """Take over what others saw of some samples, in place."""
         if other is not None:
-            self.corrected[:] |= other.corrected
-            self.detected[:] |= other.detected
+            self.corrected[samples] |= other.corrected
+            self.detected[samples] |= other.detected
+
+    def clear_(self, samples: Ints) -> None:
+        """Forget what was seen of some samples, in place."""
+        self.corrected[samples] = self.detected[samples] = False
 
 
 def distinct_windows(rows: Rows) -> tuple[Rows, Ints]:

@@ -36,6 +36,7 @@ class Plan:
         macs: Plans of the multiply-accumulate layers, by index.
         lifs: Plans of the spiking layers, by index.
         guards: Of every layer's stored values, by index.
+        last_reader: Index of the last layer that reads each; of what the outside reads, beyond all.
         rounds: (first, last, steps) runs of layers in order: together for all steps, or step by
             step where an edge reads backwards in time.
     """
@@ -45,6 +46,7 @@ class Plan:
     macs: dict[int, MacPlan]
     lifs: dict[int, LifPlan]
     guards: tuple[tuple[ValueGuard, ...], ...]
+    last_reader: tuple[int, ...]
     rounds: tuple[tuple[int, int, bool], ...]
 
     @property
@@ -87,8 +89,19 @@ def plan_of(program: Program, device: torch.device) -> Plan:
         macs={i: mac_plan(program, i, device) for i, x in layers if is_mac(x)},
         lifs={i: lif_plan(program, i, device) for i, x in layers if isinstance(x, Lif)},
         guards=tuple(guards_at(program, x.name, "activation") for _, x in layers),
+        last_reader=_last_readers(program),
         rounds=_rounds(program),
     )
+
+
+def _last_readers(program: Program) -> tuple[int, ...]:
+    network = program.network
+    found = [0] * len(network.layers)
+    for reader, layer in enumerate(network.layers):
+        for edge in layer.inputs:
+            found[network.index(edge.source)] = reader
+    found[-1] = len(found)
+    return tuple(found)
 
 
 def _rounds(program: Program) -> tuple[tuple[int, int, bool], ...]:
@@ -167,7 +180,28 @@ class TrialRows:
         owner, element = self.plan.elements(source, rows)
         return Read(rows, Stack(rows, owner, element, self.plan.device, np.stack(window)))
 
-    def stale(self, watched: set[int]) -> set[int]:
+    def cuts(self, stale: set[int]) -> frozenset[int]:
+        """Layers behind which a sample is golden if it is golden there.
+
+        No row acts behind them, and no other stale layer before them is read behind them.
+        """
+        last = self.plan.last_reader
+        if self.read(self.plan.layers - 1, OUTSIDE) is not None:
+            return frozenset()
+        readers = [
+            reader
+            for reader in range(self.plan.layers)
+            for source, _ in self.plan.sources(reader)
+            if self.read(source, reader) is not None
+        ]
+        first = max([0, *self.first, *readers])
+        return frozenset(
+            i
+            for i in stale
+            if i >= first and all(last[j] <= i for j in stale if j < i) and last[i] > i
+        )
+
+    def stale(self, watched: frozenset[int]) -> set[int]:
         """Layers to compute again: that rows change, that read a changed value, or are watched."""
         found = self.first | watched
         size = -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -54,10 +54,11 @@ class Run:
 
     Attributes:
         plan: Of the program.
-        moment: Samples, and all steps.
+        moment: The samples still on their way, and all steps.
+        alive: ``[samples]`` which of the samples given they are; the others turned golden.
         values: What layers store, by index; missing ones are golden.
-        flags: Raised so far by the layers computed here, by index.
-        membranes: ``[steps, samples, *shape]`` of watched spiking layers, by index.
+        flags: Raised by the layers computed here, by index, for all samples given.
+        states: Of the spiking layers, by index.
     """
 
     def __init__(
@@ -68,25 +69,44 @@ class Run:
         golden: list[Kept] | None,
         total: int,
     ) -> None:
+        """Prepare a run.
+
+        Args:
+            plan: Of the program.
+            rows: Of the trial.
+            samples: Ascending numbers of the samples.
+            golden: What the golden run kept of each layer, unless this is it.
+            total: How many samples there are at all.
+        """
         steps = plan.program.network.steps
-        self.plan, self.rows, self._golden = plan, rows, golden
+        self.plan, self.rows, self._golden, self._given = plan, rows, golden, samples
         self.moment = Moment(samples, 0, steps, (total, steps))
+        self.alive = np.arange(len(samples))
         self.values: dict[int, Value] = {}
         self.flags: dict[int, Flags] = {}
         self.states = {i: LifState() for i in plan.lifs}
-        self._seen: dict[tuple[int, int, int], tuple[Value, Flags | None]] = {}
 
-    def execute(self, layers: set[int], watched: set[int], inputs: Value | None = None) -> None:
+    def execute(
+        self,
+        layers: set[int],
+        *,
+        watched: frozenset[int] = frozenset(),
+        inputs: Value | None = None,
+        cuts: frozenset[int] = frozenset(),
+        keep: bool = True,
+    ) -> None:
         """Compute layers in their order.
 
         Args:
             layers: To compute; the others are golden.
             watched: Spiking layers whose membranes are kept.
             inputs: What the first layer stores, if it is among them.
+            cuts: Layers behind which everything is golden where they are.
+            keep: Whether values are read when all is done; else they are forgotten on the way.
         """
         if inputs is not None:
             self.values[0] = inputs
-            self.flags[0] = Flags.none(len(self.moment.samples))
+            self.flags[0] = Flags.none(len(self._given))
         for index in watched:
             self.states[index].history = []
         steps = self.moment.last
@@ -96,13 +116,22 @@ class Run:
                 ends = (step, step + 1) if looped else (0, steps)
                 for index in mine:
                     self._store(index, self._layer(index, *ends), ends)
+            if mine and mine[-1] in cuts:
+                before = len(self.alive)
+                self._drop_golden(mine[-1])
+                if len(self.alive) == 0:
+                    return
+                if len(self.alive) == before:  # looking again would cost more than it saves
+                    cuts = frozenset()
+            if not keep:
+                self._forget(last)
 
     def read(self, source: int, reader: int, delay: int = 0) -> tuple[Value, Flags | None]:
         """What a reader gets of a layer at all steps, and what guards noticed."""
         return self._read(source, reader, delay, 0, self.moment.last)
 
     def output(self) -> tuple[NDArray[np.int64], Flags | None]:
-        """``[samples, outputs]`` the last layer summed over the steps."""
+        """``[alive, outputs]`` the last layer summed over the steps."""
         value, flags = self.read(self.plan.layers - 1, OUTSIDE)
         total = value.data.flatten(2).long().sum(0)
         if value.constant:
@@ -122,12 +151,12 @@ class Run:
         """What a layer stores at a run of steps."""
         size = self.moment.size
         moment = Moment(self.moment.samples, first, last, size)
-        flags = self.flags.setdefault(index, Flags.none(len(moment.samples)))
+        flags = self._flags(index)
         inputs = []
         for source, delay in self.plan.sources(index):
             value, seen = self._read(source, index, delay, first, last)
             inputs.append(value)
-            flags.add_(seen)
+            flags.add_(seen, self.alive)
         noticed: Flags | None = None
         if index in self.plan.macs:
             stored, noticed = mac_layer(self.rows.macs[index], inputs[0], moment)
@@ -137,8 +166,18 @@ class Run:
             layer = self.plan.program.network.layers[index]
             assert not isinstance(layer, Input)
             stored = plain_layer(layer, inputs, self.plan.shape(index))
-        flags.add_(noticed)
+        flags.add_(noticed, self.alive)
         return stored
+
+    def _flags(self, index: int) -> Flags:
+        """Of a layer that is computed: golden for the samples that are no longer on their way."""
+        if index not in self.flags:
+            if self._golden is None:
+                self.flags[index] = Flags.none(len(self._given))
+            else:
+                self.flags[index] = self._golden[index].flags.at(self._given)
+                self.flags[index].clear_(self.alive)
+        return self.flags[index]
 
     def _store(self, index: int, value: Value, ends: tuple[int, int]) -> None:
         if ends == (0, self.moment.last):
@@ -152,6 +191,22 @@ class Run:
         before.data[ends[0] : ends[1]] = value.data
         low, high = min(before.low, value.low), max(before.high, value.high)
         self.values[index] = Value(before.data, low, high)
+
+    def _drop_golden(self, index: int) -> None:
+        """Give up samples in which a layer's values are golden."""
+        assert self._golden is not None
+        value, golden = self.values[index], self._golden[index].at(self.moment.samples)
+        differs = (value.data != golden.data).flatten(2).any(2).any(0).cpu().numpy()
+        if not differs.all():
+            left = np.flatnonzero(differs)
+            self.alive = self.alive[left]
+            self.moment = replace(self.moment, samples=self.moment.samples[left])
+            at = torch.from_numpy(left).to(self.plan.device)
+            self.values = {index: replace(value, data=value.data.index_select(1, at))}
+
+    def _forget(self, done: int) -> None:
+        """Drop values that no layer from ``done`` on reads."""
+        self.values = {i: x for i, x in self.values.items() if self.plan.last_reader[i] >= done}
 
     # -- reading
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from codesign.effects import At
 from codesign.engine.dense_golden import Golden, batches
 from codesign.engine.dense_moment import Flags
 from codesign.engine.dense_plan import OUTSIDE, TrialRows
-from codesign.engine.dense_rows import Rows, take, windows
+from codesign.engine.dense_rows import Rows, spans, take, windows
 from codesign.engine.dense_run import Run
 from codesign.engine.observables import Observables
 
@@ -19,7 +20,7 @@ __all__ = ["Trials"]
 Ints = NDArray[np.int64]
 Seen = dict[str, NDArray[np.int64]]
 FEW_CUTS = 16  # ends of windows at which samples are always split
-HEAVY_ROWS = 64  # rows a sample that are worth a batch of its own
+PASS_TERMS = 1 << 14  # terms looked at one by one that cost as much as a layer of one sample
 
 
 class Trials:
@@ -76,23 +77,22 @@ class Trials:
         golden = self.golden
         outputs = golden.outputs.copy()
         flags = Flags(golden.corrected.copy(), golden.detected.copy())
-        mine = TrialRows(self.plan, rows)
-        lifs = {i for i in self.plan.lifs if self.network.layers[i].name in watched}
-        stale = mine.stale(lifs)
-        last = self.plan.layers - 1
-        ends = last in stale or mine.read(last, OUTSIDE) is not None
-        samples = self._samples(rows, everything=bool(watched))
-        for some in samples:
-            for batch in batches(self.plan, some, self.memory_mb):
+        for samples, some in self._parts(rows, everything=bool(watched)):
+            mine = TrialRows(self.plan, some)
+            lifs = frozenset(i for i in self.plan.lifs if self.network.layers[i].name in watched)
+            stale = mine.stale(lifs)
+            cuts = frozenset() if watched else mine.cuts(stale)
+            ends = self.plan.layers - 1 in stale or mine.read(self.plan.layers - 1, OUTSIDE)
+            for batch in batches(self.plan, samples, self.memory_mb):
                 run = Run(self.plan, mine, batch, golden.kept, len(golden.samples))
-                run.execute(stale, lifs)
-                found = Flags.none(len(batch))
+                run.execute(stale, watched=lifs, cuts=cuts, keep=bool(watched))
+                found = golden.end.at(batch)
+                if ends and len(run.alive):
+                    outputs[batch[run.alive]], end = run.output()
+                    found.clear_(run.alive)
+                    found.add_(end, run.alive)
                 for index, kept in enumerate(golden.kept):
-                    found.add_(run.flags[index] if index in stale else kept.flags.at(batch))
-                end: Flags | None = golden.end.at(batch)
-                if ends:
-                    outputs[batch], end = run.output()
-                found.add_(end)
+                    found.add_(run.flags.get(index) or kept.flags.at(batch))
                 flags.corrected[batch], flags.detected[batch] = found.corrected, found.detected
                 self._watch(run, batch, watched)
         return outputs, flags
@@ -114,21 +114,40 @@ class Trials:
                     values = membrane.long().cpu().numpy().reshape(shape)
                     watched[f"{name}.membrane"][batch, step] = values
 
-    def _samples(self, rows: Rows, everything: bool) -> list[Ints]:
-        """Samples that windows hold, cut where many rows begin or end together."""
+    def _parts(self, rows: Rows, everything: bool) -> Iterator[tuple[Ints, Rows]]:
+        """Samples that windows hold, with the rows that act on them.
+
+        Samples are cut where windows begin and end, if they do so in a few places only, or if what
+        changes from sample to sample is so much that each is better computed alone.
+        """
         count = len(self.golden.samples)
         first, last = windows(rows, "samples", count)
         from_step, to_step = windows(rows, "steps", self.network.steps)
         acting = (last > first) & (to_step > from_step)
-        first, last = first[acting], last[acting]
+        rows, first, last = take(rows, acting), first[acting], last[acting]
         held = np.zeros(count + 1, dtype=np.int64)
         np.add.at(held, first, 1)
         np.add.at(held, last, -1)
         present = np.flatnonzero((np.cumsum(held[:-1]) > 0) | everything)
         cuts = np.unique(np.concatenate([first, last]))
-        if len(cuts) > FEW_CUTS and len(first) < HEAVY_ROWS * len(cuts):
+        if len(cuts) > FEW_CUTS and not self._many_terms(rows, last - first, len(cuts)):
             cuts = cuts[:0]
-        return [part for part in np.split(present, np.searchsorted(present, cuts)) if len(part)]
+        for part in np.split(present, np.searchsorted(present, cuts)):
+            if len(part) == len(present):
+                yield part, rows
+            elif len(part):
+                yield part, take(rows, (first <= part[-1]) & (last > part[0]))
+
+    def _many_terms(self, rows: Rows, samples: Ints, cuts: int) -> bool:
+        """Whether weights that differ from sample to sample touch more terms than passes cost."""
+        changing = take(rows, (rows["at"] == At.weight) & (samples * 2 < len(self.golden.samples)))
+        terms = 0
+        for index, plan in self.plan.macs.items():
+            mine = take(changing, changing["layer"] == index)
+            axes = zip("mkn", plan.shape, strict=True)
+            sizes = np.prod([spans(mine, axis, size).count for axis, size in axes], axis=0)
+            terms += int(sizes.sum())
+        return terms * self.network.steps > cuts * self.plan.layers * PASS_TERMS
 
 
 def _vote(
