@@ -272,8 +272,8 @@ def test_cycles_accesses_and_efficiency_equal_all_recorded_scale_sim_runs():
         shape = (run["c_in"], *run["ifmap"])
         network = NetworkGraph("run", (Input("x", (), shape=shape), layer))
         rows, cols = run["array"]
-        lines = [Lines(tuple(range(count)), count) for count in (rows, cols)]
-        (found,) = plan(network, FLOWS[run["dataflow"]], *lines).layers
+        down, across = (Lines(tuple(range(count)), count) for count in (rows, cols))
+        (found,) = plan(network, FLOWS[run["dataflow"]], down, across).layers
         assert (found.m, found.k, found.n) == (run["M"], run["K"], run["N"])
         assert found.folds * found.fold_cycles == run["total_cycles"] + 1  # it prints the last
         moved = accesses(found)
