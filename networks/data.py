@@ -2,7 +2,7 @@
 
 `mnist`, `fashion_mnist` and `cifar10` take a folder in any of the usual layouts: ``.npz`` with the
 arrays ``x_train``, ``y_train``, ``x_test``, ``y_test``; the IDX files of MNIST, also gzipped; the
-binary version of CIFAR-10.
+binary version of CIFAR-10. The files lie in the folder itself or at most two folders below it.
 """
 
 from __future__ import annotations
@@ -74,16 +74,27 @@ def cifar10(folder: Path) -> Splits:
         folder: Holds ``cifar10*.npz`` or the binary version's ``data_batch_*.bin`` and
             ``test_batch.bin``.
     """
-    folder = Path(folder)
-    if sorted(folder.glob("data_batch_*.bin")):
-        return _splits("cifar10", *_cifar_binary(folder))
-    return _splits("cifar10", *_npz("cifar10", folder, ("cifar10*.npz",), "data_batch_*.bin"))
+    binary = _place(Path(folder), ("data_batch_*.bin",))
+    if binary is not None:
+        return _splits("cifar10", *_cifar_binary(binary))
+    return _splits("cifar10", *_npz("cifar10", Path(folder), ("cifar10*.npz",), "data_batch_*.bin"))
 
 
 def _images(name: str, folder: Path, patterns: tuple[str, ...]) -> Splits:
-    if any((folder / f"{n}{end}").is_file() for n in IDX_NAMES["x_train"] for end in ("", ".gz")):
-        return _splits(name, *_idx(folder))
+    names = tuple(f"{n}{end}" for n in IDX_NAMES["x_train"] for end in ("", ".gz"))
+    idx = _place(folder, names)
+    if idx is not None:
+        return _splits(name, *_idx(idx))
     return _splits(name, *_npz(name, folder, patterns, IDX_NAMES["x_train"][0]))
+
+
+def _place(folder: Path, patterns: tuple[str, ...]) -> Path | None:
+    """The folder that holds a file of such a name: this one, else the nearest below it."""
+    for below in ("", "*/", "*/*/"):
+        found = sorted(file for pattern in patterns for file in folder.glob(below + pattern))
+        if found:
+            return found[0].parent
+    return None
 
 
 def _splits(name: str, train: Arrays, test: Arrays) -> Splits:
@@ -94,10 +105,11 @@ def _splits(name: str, train: Arrays, test: Arrays) -> Splits:
 def _npz(name: str, folder: Path, patterns: tuple[str, ...], other: str) -> tuple[Arrays, Arrays]:
     if not folder.is_dir():
         raise DataError(f"{name}: there is no folder {folder}")
-    files = sorted(file for pattern in patterns for file in folder.glob(pattern))
-    if not files:
+    place = _place(folder, patterns)
+    if place is None:
         looked = ", ".join(patterns)
         raise DataError(f"{name}: {folder} holds no {looked} and no {other}")
+    files = sorted(file for pattern in patterns for file in place.glob(pattern))
     try:
         with np.load(files[0], allow_pickle=False) as arrays:
             missing = [key for key in KEYS if key not in arrays]

@@ -100,6 +100,18 @@ def test_the_digits_of_scikit_learn_are_split_once_and_for_all():
     assert splits.train.digest == networks.digits().train.digest
 
 
+def test_files_are_found_two_folders_down_but_no_deeper_and_the_nearest_win(tmp_path):
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    write_npz(tmp_path / "MNIST" / "raw")
+    assert networks.mnist(tmp_path).test.inputs[:, 0].tolist() == TEST.tolist()
+    write_npz(tmp_path / "MNIST", x_test=(255 - TEST).astype(np.uint8))
+    assert networks.mnist(tmp_path).test.inputs[:, 0].tolist() == (255 - TEST).tolist()
+    (tmp_path / "a" / "b" / "c" / "d").mkdir(parents=True)
+    write_npz(tmp_path / "a" / "b" / "c" / "d")
+    with pytest.raises(DataError, match="holds no"):
+        networks.mnist(tmp_path / "a")
+
+
 def test_a_folder_without_the_files_says_what_was_looked_for(tmp_path):
     with pytest.raises(DataError, match=r"holds no mnist\*.npz and no train-images-idx3-ubyte"):
         networks.mnist(tmp_path)
