@@ -44,7 +44,7 @@ def footprint_of(mapping: CoresMapping, faults: Faults, inferences: int) -> Foot
     first = clock.absolute(faults.table["first"])
     last = clock.absolute(faults.table["last"], end=True)
     parts = chip.components()
-    for part in np.unique(faults.table["part"]).tolist():
+    for part in faults.parts():
         index = np.flatnonzero(faults.table["part"] == part)
         unit = parts[part][0] if part >= 0 else chip.units[-1 - part]
         name = parts[part][1].name if part >= 0 else "*"

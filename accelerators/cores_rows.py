@@ -157,7 +157,9 @@ class EffectRows:
 
     def finish(self) -> NDArray[np.void]:
         """The whole table."""
-        return np.concatenate([np.zeros(0, dtype=EFFECT), *self.rows])
+        table = np.concatenate([np.zeros(0, dtype=EFFECT), *self.rows])
+        table.flags.writeable = False
+        return table
 
 
 def each(values: Ints) -> tuple[Ints, Ints]:

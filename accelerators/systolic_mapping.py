@@ -131,7 +131,7 @@ class SystolicMapping:
         if self.sheet.datapath == "gemmini":
             names = {i: c.name for i, (u, c) in enumerate(parts) if u.name == "array"}
             refuse_meetings(faults.table, names, self.schedule)
-        for part in np.unique(faults.table["part"]):
+        for part in faults.parts():
             which = np.flatnonzero((faults.table["part"] == part) & counts)
             found = struck(faults.table, which, self.schedule.cycles, inferences)
             unit = parts[part][0] if part >= 0 else self.accelerator.units[-1 - part]

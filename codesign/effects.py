@@ -47,7 +47,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.errors import FaultError
-from codesign.formats import MAX_BITS, NumberFormat
+from codesign.formats import MAX_BITS, NumberFormat, rows_by_trial
 from codesign.network import Lif, is_mac
 from codesign.program import Program
 
@@ -167,11 +167,9 @@ class Effects:
     trials: int
 
     def __post_init__(self) -> None:
-        table = np.array(self.table, dtype=EFFECT, copy=True)
-        table = table[np.argsort(table["trial"], kind="stable")]
+        table = rows_by_trial(self.table, EFFECT)
         if len(table) and (table["trial"][0] < 0 or table["trial"][-1] >= self.trials):
             raise FaultError(f"effects name trials outside 0..{self.trials - 1}")
-        table.flags.writeable = False
         object.__setattr__(self, "table", table)
 
     @staticmethod
@@ -290,7 +288,7 @@ def _plainly_possible(table: NDArray[np.void], program: Program) -> NDArray[np.b
     allowed = np.zeros((len(Kind), len(At)), dtype=bool)
     for place, ats in PLACES.items():
         allowed[place, list(ats)] = True
-    for index in np.unique(table["layer"][known]).tolist():
+    for index in np.flatnonzero(np.bincount(table["layer"][known])).tolist():
         at = np.flatnonzero(known & (table["layer"] == index))
         mine = slice(at[0], at[-1] + 1) if at[-1] - at[0] + 1 == len(at) else at  # a view, mostly
         known[mine] = _fits_layer(table[mine], program, network.layers[index].name, allowed)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from codesign.accelerator import AcceleratorGraph
 from codesign.errors import FaultError, nearest
+from codesign.formats import rows_by_trial
 
 __all__ = ["FAULT", "PERMANENT", "Fault", "FaultModel", "FaultSite", "Faults", "Window"]
 
@@ -152,15 +153,21 @@ class Faults:
     trials: int
 
     def __post_init__(self) -> None:
-        table = np.array(self.table, dtype=FAULT, copy=True)
-        table = table[np.argsort(table["trial"], kind="stable")]
+        table = rows_by_trial(self.table, FAULT)
         if len(table) and (table["trial"][0] < 0 or table["trial"][-1] >= self.trials):
             raise FaultError(f"faults name trials outside 0..{self.trials - 1}")
-        table.flags.writeable = False
         object.__setattr__(self, "table", table)
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def parts(self) -> list[int]:
+        """Numbers of the parts that are struck, rising."""
+        part = self.table["part"]
+        if len(part) == 0:
+            return []
+        least = int(part.min())
+        return (np.flatnonzero(np.bincount(part - least)) + least).tolist()
 
     @staticmethod
     def of(trials: Iterable[Iterable[Fault]], accelerator: AcceleratorGraph) -> Faults:
@@ -203,7 +210,7 @@ class Faults:
         part, model = self.table["part"], self.table["model"]
         if len(part) and (part.max() >= len(parts) or part.min() < -len(accelerator.units)):
             raise FaultError(f"fault table names part {part.max()} of {len(parts)}")
-        for index in np.unique(part):
+        for index in self.parts():
             rows = self.table[part == index]
             unit = parts[index][0] if index >= 0 else accelerator.units[-1 - index]
             words, bits = (parts[index][1].words, parts[index][1].bits) if index >= 0 else (1, 1)

@@ -33,6 +33,20 @@ def read_only(values: ArrayLike, dtype: str = "int64") -> NDArray[np.int64]:
     return array
 
 
+def rows_by_trial(table: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """Rows sorted by their ``trial`` that nobody can write to; a copy unless they are so already.
+
+    Large tables are handed on without being copied: whoever makes one and takes away its write
+    flag gives it up.
+    """
+    given = table.dtype == dtype and table.flags.owndata and not table.flags.writeable
+    rows = table if given else np.array(table, dtype=dtype, copy=True)
+    if (np.diff(rows["trial"]) < 0).any():
+        rows = rows[np.argsort(rows["trial"], kind="stable")]
+    rows.flags.writeable = False
+    return rows
+
+
 @dataclass(frozen=True, slots=True)
 class NumberFormat:
     """Integers in two's complement (or unsigned) of a given width.

@@ -232,17 +232,19 @@ class Target:
         table["instance"], table["word"] = np.divmod(rest, words)
         table["last"] = -1
         table["execution"] = -1
-        table["model"] = self._models(model, uniform_for(seed, trial, f"{self.key}/model", drawn))
+        table["model"] = self._models(model, seed, trial, drawn)
         return table
 
-    def _models(self, model: Model, uniform: NDArray[np.float64]) -> NDArray[np.int8]:
-        half = uniform < 0.5
+    def _models(
+        self, model: Model, seed: int, trial: int, drawn: NDArray[np.int64]
+    ) -> NDArray[np.int8] | FaultModel:
+        if model not in ("stuck", "broken"):
+            return FaultModel[model]
+        half = uniform_for(seed, trial, f"{self.key}/model", drawn) < 0.5
         if model == "stuck":
             return np.where(half, FaultModel.stuck0, FaultModel.stuck1).astype(np.int8)
-        if model == "broken":
-            either = half & (self.name == "fire")
-            return np.where(either, FaultModel.always, FaultModel.skip).astype(np.int8)
-        return np.full(len(uniform), FaultModel[model], dtype=np.int8)
+        either = half & (self.name == "fire")
+        return np.where(either, FaultModel.always, FaultModel.skip).astype(np.int8)
 
 
 def targets(
@@ -297,35 +299,42 @@ def _check_upset(bits: int, model: str) -> None:
 
 
 def _widened(table: NDArray[np.void], target: Target, upset_bits: int) -> NDArray[np.void]:
-    """Each fault with its neighbours towards the most significant bit, as one event."""
-    if upset_bits == 1 or target.component is None:
+    """Each fault with its neighbours towards the most significant bit, as one event.
+
+    A bit that two strikes reach is struck once, by the first.
+    """
+    if upset_bits == 1 or target.component is None or len(table) == 0:
         return table
     wide = np.repeat(table, upset_bits)
     wide["bit"] += np.tile(np.arange(upset_bits, dtype=np.int32), len(table))
-    return wide[wide["bit"] < target.component.bits]
+    wide = wide[wide["bit"] < target.component.bits]
+    bits, words = target.component.bits, target.component.words
+    site = (wide["instance"] * words + wide["word"]) * bits + wide["bit"]
+    order = np.lexsort((np.arange(len(wide)), site, *wide["first"].T, wide["trial"]))
+    where = np.stack([site, *wide["first"].T, wide["trial"]])[:, order]
+    again = np.zeros(len(wide), dtype=bool)
+    again[order[1:]] = (where[:, 1:] == where[:, :-1]).all(axis=0)
+    return wide[~again]
 
 
 def _numbered(tables: list[NDArray[np.void]], trials: int) -> Faults:
-    """One table; events numbered through each trial, each bit struck once."""
+    """One table of those of single components and executions; events numbered through a trial."""
     table = np.concatenate([np.zeros(0, dtype=FAULT), *tables])
-    order = np.argsort(table["trial"], kind="stable")
-    table = table[order]
-    site = table[["trial", "part", "instance", "word", "bit", "first", "execution"]]
-    _, first = np.unique(site, return_index=True)
-    table = table[np.sort(first)]
+    if len(table) == 0:
+        return Faults(table, trials)
+    source = np.repeat(np.arange(len(tables)), [len(t) for t in tables])
+    if (np.diff(table["trial"]) < 0).any():
+        order = np.argsort(table["trial"], kind="stable")
+        table, source = table[order], source[order]
     new = np.ones(len(table), dtype=bool)
-    new[1:] = (
-        (table["trial"][1:] != table["trial"][:-1])
-        | (table["part"][1:] != table["part"][:-1])
-        | (table["execution"][1:] != table["execution"][:-1])
-        | (table["event"][1:] != table["event"][:-1])
-    )
+    for of in (table["trial"], source, table["event"]):
+        new[1:] &= of[1:] == of[:-1]
+    new[1:] = ~new[1:]
     count = np.cumsum(new) - 1
     starts = np.searchsorted(table["trial"], np.arange(trials))
-    offset = (
-        count[np.minimum(starts, len(table) - 1)] if len(table) else np.zeros(trials, dtype=int)
-    )
-    table["event"] = count - offset[table["trial"]] if len(table) else 0
+    offset = count[np.minimum(starts, len(table) - 1)]
+    table["event"] = count - offset[table["trial"]]
+    table.flags.writeable = False
     return Faults(table, trials)
 
 

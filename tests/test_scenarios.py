@@ -161,6 +161,17 @@ def test_events_are_numbered_from_zero_in_each_trial():
         assert sorted(set(events.tolist())) == list(range(len(set(events.tolist()))))
 
 
+def test_of_upsets_that_overlap_each_bit_is_struck_once_as_a_set_would_have_it():
+    single = replace(WEIGHTS, rate=0.2)
+    wide = replace(single, upset_bits=3)
+    for trial in range(5):
+        struck = sites(single.draw(design(), [trial], 3, 1), 0)
+        hoped = {(*site[:-1], b) for site in struck for b in range(site[-1], min(site[-1] + 3, 8))}
+        came = wide.draw(design(), [trial], 3, 1)
+        assert sites(came, 0) == hoped
+        assert len(came) == len(hoped)
+
+
 def test_a_single_fault_falls_on_every_site_about_equally_often():
     scenario = SingleFaults(("array.weight", "array.spare"), "stuck0")
     drawn = scenario.draw(design(), range(9600), 5, 1)

@@ -24,6 +24,8 @@ from codesign.study.rows import Task, TrialRow, canonical_json
 
 __all__ = ["Campaign", "evaluate_trials", "make_worker"]
 
+MOST_FAULTS = 2**20  # of the trials that are evaluated together: some 300 MB of tables
+
 
 @dataclass(frozen=True, eq=False)
 class Campaign:
@@ -97,9 +99,33 @@ def make_worker(
 def evaluate_trials(
     campaign: Campaign, golden: dense.Golden, trials: Sequence[int]
 ) -> list[TrialRow]:
-    """Draw, carry to effects, evaluate and count the given trials."""
+    """Draw, carry to effects, evaluate and count the given trials.
+
+    Trials of very many faults are taken a few at a time: what is held stays bounded.
+    """
+    rows: list[TrialRow] = []
+    together = len(trials)
+    while len(rows) < len(trials):
+        part = trials[len(rows) : len(rows) + together]
+        faults = _draw(campaign, part[:1])
+        fitting = max(1, MOST_FAULTS // max(1, len(faults)))
+        if len(part) > 1:
+            together, part = fitting, part[:fitting]
+            faults = _draw(campaign, part) if len(part) > 1 else faults
+        rows += _evaluate(campaign, golden, part, faults)
+    return rows
+
+
+def _draw(campaign: Campaign, trials: Sequence[int]) -> Faults:
     design, samples = campaign.design, campaign.samples
-    faults = campaign.scenario.draw(design, trials, campaign.seed, len(samples))
+    return campaign.scenario.draw(design, trials, campaign.seed, len(samples))
+
+
+def _evaluate(
+    campaign: Campaign, golden: dense.Golden, trials: Sequence[int], faults: Faults
+) -> list[TrialRow]:
+    """Trials whose faults are drawn."""
+    design, samples = campaign.design, campaign.samples
     footprint = design.mapping.footprint(faults, len(samples))
     faulty = dense.evaluate(design.program, samples, footprint.effects, golden=golden)
     ended = outcomes(faulty, golden.outputs, samples.labels)
@@ -144,7 +170,7 @@ def _site(
     campaign: Campaign, faults: Faults, mine: NDArray[np.void], effects: Effects, number: int
 ) -> str:
     """For a trial of one event: where it struck, and which layers it reached."""
-    if len(mine) == 0 or len(np.unique(mine["event"])) > 1:
+    if len(mine) == 0 or mine["event"].min() != mine["event"].max():
         return "{}"
     first = int(np.flatnonzero(faults.table["trial"] == number)[0])
     site = faults.fault(first, campaign.design.accelerator).site
