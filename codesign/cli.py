@@ -148,6 +148,10 @@ def _print_entries(title: str, entries: Sequence[shipped.Entry]) -> None:
 
 def _study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", help="path of a study, or the name of a shipped one")
+    _study_options(parser)
+
+
+def _study_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="path=value", help="changes, as effort.trials=500"
     )
@@ -243,7 +247,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
     study = load_study(arguments.study, arguments.overrides, arguments.allow)
     _one_thread()
-    print(replay(study, arguments.task, arguments.trial, _say))
+    print(replay(study, arguments.task, arguments.trial, _say, arguments.sample))
     return 0
 
 
@@ -251,6 +255,25 @@ def _replay_arguments(parser: argparse.ArgumentParser) -> None:
     _study_arguments(parser)
     parser.add_argument("--task", required=True, help="name or digest of a campaign of the study")
     parser.add_argument("--trial", type=int, required=True, help="number of the trial, from 0")
+    parser.add_argument("--sample", type=int, help="which is shown; the worst if left out")
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from codesign.study.explaining import explain_fault
+    from codesign.study.loading import load_study
+
+    study = load_study(arguments.study, arguments.overrides, arguments.allow)
+    _one_thread()
+    print(explain_fault(study, arguments.fault, arguments.design, arguments.sample, _say))
+    return 0
+
+
+def _explain_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", help="path of a study, or the name of a shipped one")
+    parser.add_argument("fault", help="as 'array[3,5].weight_register:6@cycle=120'")
+    _study_options(parser)
+    parser.add_argument("--design", help="which; the first that can have the fault if left out")
+    parser.add_argument("--sample", type=int, help="which is shown; the worst if left out")
 
 
 def _search(arguments: argparse.Namespace) -> int:
@@ -323,7 +346,10 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("map", "Write who is where on the chip, when, at what cost.", _map_arguments, _map),
     Command("report", "Write a run's page again from its results.", _report_arguments, _report),
-    Command("replay", "Run one trial of a campaign again, alone.", _replay_arguments, _replay),
+    Command("explain", "Say what one fault does, and what masks it.", _explain_arguments, _explain),
+    Command(
+        "replay", "Run one trial of a campaign again, and explain it.", _replay_arguments, _replay
+    ),
     Command("schema", "Print the JSON schema of a study, for editors.", _no_arguments, _schema),
     Command(
         "list", "Print what comes with it: parts, configurations, engines.", _no_arguments, _list

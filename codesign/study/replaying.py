@@ -1,4 +1,4 @@
-"""One trial again, alone, compared with what is stored of it."""
+"""One trial again, alone, compared with what is stored of it, and explained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import asdict
 from codesign.engine import dense
 from codesign.errors import StudyError, nearest
 from codesign.study.building import build
-from codesign.study.campaign import evaluate_trials
+from codesign.study.campaign import Campaign, evaluate_trials
+from codesign.study.explain import explain
+from codesign.study.explain_text import explanation_text
 from codesign.study.loading import LoadedStudy
 from codesign.study.results import Results
 from codesign.study.running import campaigns_of, output_folder
@@ -18,14 +20,21 @@ __all__ = ["replay"]
 SHOWN = 8  # faults of the trial that are listed
 
 
-def replay(study: LoadedStudy, task: str, trial: int, say: Callable[[str], None]) -> str:
-    """Draw and evaluate one trial and say whether the stored row is the same.
+def replay(
+    study: LoadedStudy,
+    task: str,
+    trial: int,
+    say: Callable[[str], None],
+    sample: int | None = None,
+) -> str:
+    """Draw and evaluate one trial, say whether the stored row is the same, and explain it.
 
     Args:
         study: As loaded.
         task: Name or digest of a campaign.
         trial: Its number.
         say: Gets one line a stage.
+        sample: Which is shown in detail; None takes the first that ended worst.
 
     Raises:
         StudyError: No such campaign, or the replayed row differs from the stored one.
@@ -48,5 +57,12 @@ def replay(study: LoadedStudy, task: str, trial: int, say: Callable[[str], None]
         stored = [r for r in results.rows(campaign.task.digest, trial + 1) if r.trial == trial]
     if stored and stored[0] != row:
         raise StudyError(f"{campaign.name} trial {trial}: the stored row differs: {stored[0]}")
+    lines += ["", _explained(campaign, trial, sample), ""]
     lines.append("stored row: equal" if stored else "stored row: none yet")
     return "\n".join(lines)
+
+
+def _explained(campaign: Campaign, trial: int, sample: int | None) -> str:
+    design, samples = campaign.design, campaign.samples
+    faults = campaign.scenario.draw(design, [trial], campaign.seed, len(samples))
+    return explanation_text(explain(design, faults, samples, sample))

@@ -1,0 +1,71 @@
+"""`codesign explain`: one fault of one design of a study, in words and numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from codesign.design import Design
+from codesign.errors import FaultError, StudyError, nearest
+from codesign.faults import Faults
+from codesign.study.building import Built, build
+from codesign.study.explain import explain
+from codesign.study.explain_fault import parse_fault
+from codesign.study.explain_text import explanation_text
+from codesign.study.loading import LoadedStudy
+from codesign.study.running import output_folder
+
+__all__ = ["explain_fault"]
+
+
+def explain_fault(
+    study: LoadedStudy,
+    text: str,
+    name: str | None,
+    sample: int | None,
+    say: Callable[[str], None],
+) -> str:
+    """What a fault does to a design of a study.
+
+    Args:
+        study: As loaded.
+        text: The fault, see `codesign.study.explain_fault`.
+        name: Of the design, protected ones included; None takes the study's first whose chip can
+            have the fault.
+        sample: Which test sample is shown, and in whose inference a cycle is counted; None counts
+            in inference 0 and shows the first sample that ended worst.
+        say: Gets one line a stage.
+
+    Raises:
+        FaultError: No chip of the study can have this fault; the nearest right name is offered.
+        StudyError: No such design.
+    """
+    built = build(study, output_folder(study), say)
+    design = _design(built, name, text)
+    fault = parse_fault(text, design.accelerator, sample or 0)
+    faults = Faults.of([[fault]], design.accelerator)
+    told = explain(design, faults, built.coded(design.name), sample)
+    return explanation_text(told)
+
+
+def _design(built: Built, name: str | None, text: str) -> Design:
+    """The design that is meant."""
+    if name is not None:
+        if name not in built.designs:
+            raise StudyError(f"the study has no design {name!r}{nearest(name, built.designs)}")
+        return built.designs[name]
+    unit = re.split(r"[^A-Za-z0-9_]", text.strip(), maxsplit=1)[0]
+    units = {u.name for d in built.designs.values() for u in d.accelerator.units}
+    if unit not in units:
+        raise FaultError(
+            f"{text!r}: no chip of the study has a unit {unit!r}{nearest(unit, units)}"
+        )
+    has_it = [d for d in built.designs.values() if unit in {u.name for u in d.accelerator.units}]
+    for design in has_it:
+        try:
+            parse_fault(text, design.accelerator)
+        except FaultError:
+            continue
+        return design
+    parse_fault(text, has_it[0].accelerator)  # says what is wrong
+    return has_it[0]
