@@ -29,7 +29,8 @@ class Rules:
     """The chip's rules; each can be broken, to show that it is needed.
 
     Attributes:
-        writes_parameters: The write-back rewrites threshold, leak and disable bit too.
+        writes_parameters: The write-back rewrites threshold, leak and disable bit too, with what a
+            flip has made of them in the read register.
         write_erases: A flip in the cycle of a write-back of its word is lost.
         rereads_weights: The synapse word is loaded again in the second cycle of its first neuron.
         saturates: Sums saturate (else they wrap at 12 bits).
@@ -206,7 +207,9 @@ class Chip:
 
     def _write(self, address: int, word: int, v: int, late: int) -> None:
         """Write back; flips of this cycle are lost unless a broken rule keeps them (``late``)."""
-        kept = word if self.rules.writes_parameters else self.state.cells[address]
+        kept = word
+        if not self.rules.writes_parameters:
+            kept = self.state.cells[address] & self.register[0] | self.register[1]
         new = (kept & 0xFFFFF000 | v & 0xFFF) & self.bus[0] | self.bus[1]
         new ^= late
         if address in self.stuck_cells:
