@@ -61,6 +61,26 @@ def test_the_price_counts_times_where_it_is_more_than_double() -> None:
     assert told.endswith("20.0 ± 2.0 for 3.02 times the energy and 3 times the time.")
 
 
+def test_what_a_mitigation_adds_is_never_called_free_where_its_energy_is_not_known() -> None:
+    made = one_base(interval(0.3, 0.02), {"ecc": interval(0.2, 0.02)})
+    base, ecc = made.designs
+    same = replace(base.cost, area_ge={"a": 90.0, "b": 10.0}, area_um2={"b": 7.0}, missing=("x",))
+    base = replace(base, cost=same)
+    told = {}
+    for name, cost in {
+        "free": same,
+        "unpriced": replace(same, missing=("x", "guard.Correct.energy")),
+        "larger": replace(same, area_ge={"a": 91.0, "b": 10.0}, missing=("guard.Correct.energy",)),
+    }.items():
+        given = replace(made, designs=(base, replace(ecc, cost=cost)))
+        told[name] = finding_sentence(given).partition("20.0 ± 2.0 ")[2]
+    assert told == {
+        "free": "at no cost in energy or time.",
+        "unpriced": "at no cost in time, its own energy not priced.",
+        "larger": "for 1.0 % more area, its own energy not priced.",
+    }
+
+
 def test_two_base_designs_stand_in_one_sentence() -> None:
     told = finding_sentence(sample_findings())
     assert re.match(r"On array8 cnn loses .*; on mesh4 snn loses .*\.$", told)

@@ -55,12 +55,14 @@ class Price:
     Attributes:
         energy, cycles, area: Ratios; 1 is the base's.
         partial: Whether numbers are absent from the energy of either.
+        unpriced: Whether what the design has on top of its base has an energy that is not known.
     """
 
     energy: float | None
     cycles: float | None
     area: float | None
     partial: bool
+    unpriced: bool = False
 
 
 def design_of(findings: Findings, name: str) -> DesignFinding:
@@ -203,23 +205,31 @@ def _telling(findings: Findings, scenario: str, rate: float | None) -> tuple[flo
 def price(base: DesignFinding, design: DesignFinding) -> Price:
     """What a design costs beside its base."""
     mine, other = design.cost, base.cost
-    area, base_area = area_of(mine), area_of(other)
-    same_area = area and base_area and area[1] == base_area[1]
+    areas = [_areas(cost, _measure(other)) for cost in (mine, other)]
+    added = set(mine.missing) - set(other.missing)
     return Price(
         energy=_ratio(mine.energy_pj, other.energy_pj),
         cycles=_ratio(mine.cycles, other.cycles),
-        area=_ratio(area[0], base_area[0]) if same_area and area and base_area else None,
+        area=_ratio(*(sum(area.values()) for area in areas)),
         partial=bool(mine.missing or other.missing),
+        unpriced=any(name.endswith(".energy") for name in added),
     )
 
 
 def area_of(cost: Cost) -> tuple[float, str] | None:
-    """Area and its unit: sourced square micrometres, else gate equivalents, else None."""
-    if cost.area_um2:
-        return sum(cost.area_um2.values()), "µm²"
-    if cost.area_ge:
-        return sum(cost.area_ge.values()), "GE"
-    return None
+    """Area and its unit, in the measure that is known of more units; None if none is known."""
+    unit = _measure(cost)
+    known = _areas(cost, unit)
+    return (sum(known.values()), unit) if known else None
+
+
+def _measure(cost: Cost) -> str:
+    """Sourced square micrometres, or gate equivalents where those tell of more of the chip."""
+    return "GE" if len(cost.area_ge) > len(cost.area_um2) else "µm²"
+
+
+def _areas(cost: Cost, unit: str) -> dict[str, float]:
+    return cost.area_ge if unit == "GE" else cost.area_um2
 
 
 def _ratio(mine: float, other: float) -> float | None:

@@ -184,10 +184,12 @@ def _for(cost: Price) -> str:
             told.append(_more(ratio, what))
     if cost.energy is None:
         told.append("an unknown price in energy")
+    own = ", its own energy not priced" if cost.energy is not None and cost.unpriced else ""
     if not told:
-        return " at no cost in energy or time"
+        free = "" if cost.energy is None or own else "energy or "
+        return f" at no cost in {free}time{own}"
     told[-1] = f"and {told[-1]}" if len(told) > 1 else told[-1]
-    return f" for {(', ' if len(told) > 2 else ' ').join(told)}"
+    return f" for {(', ' if len(told) > 2 else ' ').join(told)}{own}"
 
 
 def _more(ratio: float, what: str) -> str:
