@@ -20,6 +20,7 @@ state        cell, read, write       neurons (m, n): membrane. A cell flip acts 
 operation    integrate, leak,        neurons (m, n): ``skip`` (not done; a skipped fire gives f = 0)
              reset, fire             or ``always`` (fire: f = 1; reset: done at every step)
 spike        line                    neurons (m, n): the output after the guards of the neuron
+alias        (event-serial programs) addresses that lead elsewhere: see `codesign.events`
 ============ ======================= ==============================================================
 
 Corruption of a value v in a place of ``bits`` bits (``signed``: two's complement)::
@@ -40,118 +41,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codesign.effect_rows import ALL, DEFAULTS, EFFECT, PLACES, At, Kind, Op, box, corrupt
 from codesign.errors import FaultError
-from codesign.formats import MAX_BITS, NumberFormat, rows_by_trial
+from codesign.formats import MAX_BITS, rows_by_trial
 from codesign.network import Lif, is_mac
 from codesign.program import Program
 
 __all__ = ["ALL", "EFFECT", "At", "Effects", "Kind", "Op", "box", "corrupt"]
-
-ALL = (0, -1, 1)  # the whole of an axis: start, stop (-1: to the end), step
-
-
-class Kind(IntEnum):
-    """What an effect corrupts: the closed set."""
-
-    operand = 0
-    term = 1
-    accumulator = 2
-    activation = 3
-    parameter = 4
-    state = 5
-    operation = 6
-    spike = 7
-
-
-class At(IntEnum):
-    """The place on the element's way."""
-
-    weight = 0
-    input = 1
-    product = 2
-    load = 3
-    every = 4
-    after = 5
-    out = 6
-    total = 7
-    stored = 8
-    bias = 9
-    threshold = 10
-    cell = 11
-    read = 12
-    write = 13
-    integrate = 14
-    leak = 15
-    reset = 16
-    fire = 17
-    line = 18
-
-
-class Op(IntEnum):
-    """The corruption."""
-
-    xor = 0
-    stuck = 1
-    replace = 2
-    add = 3
-    scale = 4
-    skip = 5
-    always = 6
-
-
-PLACES: dict[Kind, tuple[At, ...]] = {
-    Kind.operand: (At.weight, At.input),
-    Kind.term: (At.product,),
-    Kind.accumulator: (At.load, At.every, At.after, At.out, At.total),
-    Kind.activation: (At.stored,),
-    Kind.parameter: (At.bias, At.threshold),
-    Kind.state: (At.cell, At.read, At.write),
-    Kind.operation: (At.integrate, At.leak, At.reset, At.fire),
-    Kind.spike: (At.line,),
-}
-
-EFFECT = np.dtype(
-    [
-        ("trial", "i8"),
-        ("event", "i8"),
-        ("kind", "i1"),
-        ("at", "i1"),
-        ("layer", "i4"),  # index in network.layers
-        ("m", "i8", (3,)),  # start, stop, step; stop -1: to the end
-        ("k", "i8", (3,)),
-        ("n", "i8", (3,)),
-        ("segment", "i4"),
-        ("after", "i4"),
-        ("reader", "i4"),
-        ("op", "i1"),
-        ("bits", "i1"),
-        ("signed", "?"),
-        ("mask", "i8"),
-        ("value", "i8"),
-        ("samples", "i8", (2,)),
-        ("steps", "i8", (2,)),
-        ("execution", "i1"),
-        ("rank", "i8"),
-    ]
-)
-
-_DEFAULTS = {
-    "m": ALL,
-    "k": ALL,
-    "n": ALL,
-    "segment": -1,
-    "reader": -1,
-    "signed": True,
-    "samples": (0, -1),
-    "steps": (0, -1),
-    "execution": -1,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +85,7 @@ class Effects:
         """
         listed = list(rows)
         table = np.zeros(len(listed), dtype=EFFECT)
-        for name, value in _DEFAULTS.items():
+        for name, value in DEFAULTS.items():
             table[name] = value
         named = {"kind": Kind, "at": At, "op": Op}
         for i, row in enumerate(listed):
@@ -234,39 +135,6 @@ class Effects:
                     for (n, _), c in zip(flat, cells, strict=True)
                 ]
                 file.write(",".join(texts) + "\n")
-
-
-def box(selector: Iterable[int], size: int) -> range:
-    """The indices that a (start, stop, step) selector picks from an axis of a size.
-
-    >>> list(box((1, -1, 2), 6))
-    [1, 3, 5]
-    """
-    start, stop, step = (int(x) for x in selector)
-    return range(start, size if stop < 0 else stop, step)
-
-
-def corrupt(values: NDArray[np.int64], row: np.void) -> NDArray[np.int64]:
-    """Values ``[...]`` after the corruption of one effect row (xor, stuck, replace, add, scale).
-
-    >>> row = Effects.of([dict(op="xor", bits=8, mask=128)], 1).table[0]
-    >>> corrupt(np.array([0, -128, 3]), row).tolist()
-    [-128, 0, -125]
-    """
-    op = Op(row["op"])
-    if op is Op.replace:
-        return np.full_like(values, row["value"])
-    if op is Op.add:
-        return values + row["value"]
-    if op is Op.scale:
-        return values * row["value"]
-    form = NumberFormat(int(row["bits"]), bool(row["signed"]))
-    pattern = values & ((1 << form.bits) - 1)
-    if op is Op.xor:
-        return form.decode(pattern ^ row["mask"])
-    if op is Op.stuck:
-        return form.decode((pattern & ~row["mask"]) | (row["value"] & row["mask"]))
-    raise FaultError(f"corruption {op.name!r} belongs to an operation, not to a value")
 
 
 def _plainly_possible(table: NDArray[np.void], program: Program) -> NDArray[np.bool_]:
@@ -347,7 +215,7 @@ def _place_problem(row: np.void, program: Program, name: str) -> str:
     kind, at = Kind(row["kind"]), At(row["at"])
     layer = program.network[name]
     if at not in PLACES[kind]:
-        known = ", ".join(a.name for a in PLACES[kind])
+        known = ", ".join(a.name for a in PLACES[kind]) or "none in a layered program"
         return f"{kind.name} at {at.name} does not exist; places: {known}"
     sums = kind in (Kind.operand, Kind.term, Kind.accumulator) or at is At.bias
     if sums and not is_mac(layer):

@@ -44,7 +44,9 @@ NOUNS = (
     "program",
     "accelerator",
     "faults",
+    "effect_rows",
     "effects",
+    "events",
     "mapping",
     "design",
     "draws",
@@ -56,7 +58,10 @@ NOUNS = (
 )
 TOP = ("__init__", "__main__", "cli")
 FLOORS = {
-    "engine": {"errors", "formats", "samples", "layers", "network", "guards", "program", "effects"},
+    "engine": {
+        *("errors", "formats", "samples", "layers", "network", "guards", "program"),
+        *("effect_rows", "effects", "events"),
+    },
     "learning": {*NOUNS, "engine"},
     "study": {*NOUNS, "engine", "learning"},
     "report": {*NOUNS, "study"},
