@@ -19,7 +19,7 @@ from codesign.intervals import Interval
 from codesign.report import finding_sentence, load_findings, write_report
 from codesign.report.beside import difference
 from codesign.report.endings import endings_of
-from codesign.report.reading import apart_from_zero, headline
+from codesign.report.reading import apart_from_zero
 from codesign.report.sentence import key_figures, studied
 from codesign.study.findings import Findings, Point
 
@@ -156,24 +156,6 @@ def test_many_comparisons_widen_an_interval_as_bonferroni_says(
     # Normal quantiles from a table: 1.95996 at 0.025 and 2.86526 at 0.025 / 12; 0.01 / 1.4619
     assert apart_from_zero(interval(0.01, half), comparisons) is apart
     assert apart_from_zero(interval(-0.01, half), comparisons) is apart
-
-
-def test_the_headline_is_where_a_mitigation_shows_the_surest_gain() -> None:
-    head = headline(sample_findings())
-    assert head is not None
-    found = sample_findings()
-    both = [p for p in found.points if p.scenario == "weight_flips" and p.gain is not None]
-    surest = max(both, key=lambda p: p.gain.low if p.gain else -1.0)
-    assert (head.scenario, head.rate) == ("weight_flips", surest.rate)
-    assert head.comparisons == {"cnn": 12, "snn": 12}  # 3 mitigations at 4 rates
-
-
-def test_without_mitigations_the_headline_is_half_way_down() -> None:
-    whole = sample_findings()
-    plain = tuple(p for p in whole.points if p.gain is None and p.design == "cnn" and p.rate)
-    head = headline(replace(whole, points=plain))
-    assert head is not None
-    assert head.rate == 1e-2  # where 48 % accuracy is left between 97.5 and 11
 
 
 @pytest.mark.parametrize("make", [sample_findings, small_findings])

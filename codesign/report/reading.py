@@ -190,7 +190,7 @@ def headline(findings: Findings) -> Headline | None:
 
 
 def _telling(findings: Findings, scenario: str, rate: float | None) -> tuple[float, ...]:
-    """How much a point tells: larger is more."""
+    """How much a point tells: larger is more. Where nothing is surely lost, nothing is regained."""
     there = [p for p in findings.points if (p.scenario, p.rate) == (scenario, rate)]
     struck = [p for p in there if is_base(design_of(findings, p.design))]
     gains = [gain.low for p in there if (gain := gain_of(p)) is not None]
@@ -199,7 +199,8 @@ def _telling(findings: Findings, scenario: str, rate: float | None) -> tuple[flo
         room = design_of(findings, point.design).golden_accuracy - findings.chance
         halves.append(abs(point.loss.value / room - 0.5) if room > 0 else 1.0)
     middling = -sum(halves) / len(halves) if halves else -1.0
-    return float(len(struck)), max(0.0, *gains, 0.0), middling
+    surely = float(any(point.loss.low > 0 for point in struck))
+    return float(len(struck)), surely, max(0.0, *gains, 0.0), middling
 
 
 def price(base: DesignFinding, design: DesignFinding) -> Price:
