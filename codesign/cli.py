@@ -307,6 +307,19 @@ def _advise(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _new(arguments: argparse.Namespace) -> int:
+    from codesign.study.starting import write_start
+
+    print(write_start(arguments.kind, arguments.name, arguments.family))
+    return 0
+
+
+def _new_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", help="accelerator or study")
+    parser.add_argument("name", help="of the file, without its ending")
+    parser.add_argument("--family", help="of an accelerator; Systolic if left out")
+
+
 def _schema(arguments: argparse.Namespace) -> int:
     import json
 
@@ -350,6 +363,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "replay", "Run one trial of a campaign again, and explain it.", _replay_arguments, _replay
     ),
+    Command("new", "Write a commented start of a datasheet or a study.", _new_arguments, _new),
     Command("schema", "Print the JSON schema of a study, for editors.", _no_arguments, _schema),
     Command(
         "list", "Print what comes with it: parts, configurations, engines.", _no_arguments, _list
