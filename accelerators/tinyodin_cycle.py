@@ -62,10 +62,12 @@ class CycleModel:
     Attributes:
         workload: What is loaded and done.
         rules: The chip's.
+        time_out_cycles: Longest wait of the host.
     """
 
     workload: Workload
     rules: Rules = Rules()
+    time_out_cycles: int = TIME_OUT_CYCLES
 
     @cached_property
     def golden(self) -> CycleRun:
@@ -160,7 +162,7 @@ class _Run:
         state = self.chip.state
         address, waits = self.workload.operations[index]
         request = state.since
-        self.chip.allow(request + TIME_OUT_CYCLES)
+        self.chip.allow(request + self.model.time_out_cycles)
         if waits:
             while state.queue:
                 self.chip.pop()
@@ -171,7 +173,7 @@ class _Run:
             if address < 0:
                 self._sample(request)
                 return
-            self.chip.allow(request + TIME_OUT_CYCLES)
+            self.chip.allow(request + self.model.time_out_cycles)
         self._serve(request, address)
 
     def _sample(self, request: int) -> None:

@@ -10,8 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from accelerators.tinyodin_chip import Rules
-from accelerators.tinyodin_cycle import CycleModel, CycleRun
+from accelerators.tinyodin_cycle import CycleModel
+from accelerators.tinyodin_footprint import ByCycle, effect_rows
+from accelerators.tinyodin_program import program_of, stimulus_of
 from accelerators.tinyodin_words import PLACES, BitFault, Operation, Workload
+from codesign.effects import Effects
+from codesign.engine.serial import evaluate_events, golden_timeline
 from rtl.rows import Row
 
 __all__ = ["CONTROLS", "PLACE_OF_SITE", "judge"]
@@ -64,10 +68,36 @@ def judge(path: Path, control: str = "", every: int = 1) -> Iterator[Row]:
     faults = [_altered(_fault(data, i), control) for i in claimed]
     workload = workload_of(data)
     model = CycleModel(workload, BROKEN_RULES.get(control, Rules()))
-    runs = (model.run(listed) for listed in faults)
-    cycle = {i: _judged(data, i, run) for i, run in zip(claimed, runs, strict=True)}
+    cycle = {}
+    for i, listed in zip(claimed, faults, strict=True):
+        run = model.run(listed)
+        shown = (run.events, run.samples, run.neurons)
+        cycle[i] = _judged(data, i, shown, hangs=run.hangs, timed=True)
     for site in sorted(set(sites)):
         yield _row(path.name, site, "cycle", sites, cycle)
+    if control in BROKEN_RULES:
+        return
+    effects = dict(zip(claimed, _effects_verdicts(data, workload, claimed, faults), strict=True))
+    for site in sorted(set(sites)):
+        yield _row(path.name, site, "effects", sites, effects)
+
+
+def _effects_verdicts(
+    data: dict[str, Any], workload: Workload, claimed: list[int], faults: list[list[BitFault]]
+) -> Iterator[_Verdict]:
+    """The same by footprint, effects and engine; in what order spikes leave, not when."""
+    program, stimulus = program_of(workload), stimulus_of(workload)
+    timeline = golden_timeline(program, stimulus)
+    rows = [
+        row | {"trial": trial}
+        for trial, listed in enumerate(faults)
+        for fault in listed
+        for row in effect_rows(fault, ByCycle(fault.cycle, timeline))
+    ]
+    run = evaluate_events(program, [stimulus], Effects.of(rows, len(faults)))
+    for trial, i in enumerate(claimed):
+        shown = (run.events[trial][:, 1], run.samples[trial], run.words[trial, 0])
+        yield _judged(data, i, shown, hangs=bool(run.hang[trial, 0] >= 0), timed=False)
 
 
 def workload_of(data: dict[str, Any]) -> Workload:
@@ -98,15 +128,16 @@ def _altered(fault: BitFault, control: str) -> list[BitFault]:
     return MOVED_FAULTS[control](fault) if control in MOVED_FAULTS else [fault]
 
 
-def _judged(data: dict[str, Any], i: int, run: CycleRun) -> _Verdict:
-    """Whether one run is the recorded one: every event with its cycle, samples, final memory."""
+def _judged(
+    data: dict[str, Any], i: int, shown: Sequence[Any], *, hangs: bool, timed: bool
+) -> _Verdict:
+    """Whether one run is the recorded one: spikes (with their cycles if timed), samples, words."""
     start, stop = data["f_events_off"][i : i + 2]
     recorded = (data["f_events"][start:stop], data["f_snaps"][i], data["f_neur_final"][i])
     golden = (data["g_events"], data["g_snaps"], data["g_neur_final"])
     hang = bool(data["f_hang"][i])
-    same = hang and run.hangs
-    if not hang and not run.hangs:
-        same = _all_equal((run.events, run.samples, run.neurons), recorded)
+    expected = recorded if timed else (recorded[0][:, 1], *recorded[1:])
+    same = hangs if hang else not hangs and _all_equal(shown, expected)
     return _Verdict(same, hang or not _all_equal(golden, recorded))
 
 

@@ -1,0 +1,285 @@
+"""EventProgram: what a chip computes that works off events, one neuron after the other.
+
+A host sends *actions*. A neuron or immediate event goes into a queue; a leak is done at once. An
+*item* is one event that is worked off, or one sample of all potentials; items are numbered in the
+order in which the chip does them, from 0 in each inference. A scan visits the neurons 0, 1, …::
+
+    for n in the item's neurons:
+        a = n                                       | alias at cell
+        word = cells[a]                             | state, parameter at cell; then at read
+        w = weights[axon, n]  (scan)                | alias at weight; operand at cell, then at read
+            or the event's own                      |
+        w                                           | operand at weight
+        v = fit(potential + w), or potential moved towards zero by the leak field
+        fires = v >= 0 and v >= threshold
+        if fires: v = 0
+        word = what was read, with potential v      | state, parameter at write
+        cells[a] = word
+        if fires and not disabled: address n leaves | alias at line
+            and, in a closed loop, is queued as an axon (lost if the queue is full)
+
+The right column names the places where an effect can act (`codesign.effects`, layer 0): ``n`` are
+neurons, ``k`` axons (all of them but at cell of an operand), ``steps`` items, ``samples``
+inferences. A neuron word is one place of all its fields: state if the mask lies in the potential,
+parameter if not. A flip at cell acts once, when its first item begins; a stuck cell at load and
+after each write; read, write and weight act at each use in their items. Operand at weight takes a
+place of the weight's own width, then one of the potential's width that holds its sign extension.
+Operand cells are never rewritten. An alias makes the bits of its mask lead elsewhere: ``stuck``, on
+neuron numbers (cell, line) or on ``axon * neurons + neuron`` (weight). Flips act before stuck bits;
+``rank`` says nothing here, for every place stands at one point of the way.
+
+**Time.** A host that waits needs cycles without work; a wait of more than ``time_out`` cycles is a
+hang. `EventCycles` has what takes how long; because spikes take time, a host's request can come
+before or after a queued spike, so the order of items depends on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codesign.digests import digest
+from codesign.effects import ALL, At, Effects, Kind, Op, box
+from codesign.errors import DataError, FaultError
+from codesign.formats import NumberFormat, read_only
+
+__all__ = [
+    "ACTION",
+    "PLACES",
+    "Action",
+    "EventCycles",
+    "EventProgram",
+    "Timeline",
+    "WordField",
+    "WordLayout",
+    "actions",
+    "check",
+]
+
+PLACES: dict[Kind, tuple[At, ...]] = {
+    Kind.operand: (At.cell, At.read, At.weight),
+    Kind.state: (At.cell, At.read, At.write),
+    Kind.parameter: (At.cell, At.read, At.write),
+    Kind.alias: (At.cell, At.weight, At.line),
+}
+
+
+class Action(IntEnum):
+    """What a host does: queue an event for all neurons or for one, leak all or one, sample."""
+
+    scan = 0
+    immediate = 1
+    leak_all = 2
+    leak_one = 3
+    sample = 4
+
+
+ACTION = np.dtype(
+    [
+        ("kind", "i1"),
+        ("index", "i4"),  # axon of a scan, neuron of immediate and leak_one
+        ("weight", "i4"),  # of immediate
+        ("waits", "?"),  # until the chip is idle
+    ]
+)
+
+
+class WordField(NamedTuple):
+    """Bits of a stored word: the lowest, and how many."""
+
+    low: int
+    bits: int
+
+    @property
+    def mask(self) -> int:
+        """These bits of a word."""
+        return ((1 << self.bits) - 1) << self.low
+
+
+@dataclass(frozen=True)
+class WordLayout:
+    """Where a neuron's potential (two's complement), parameters and disable bit stand in its word.
+
+    An update rewrites the whole word: the potential anew, the rest as it was read.
+    """
+
+    potential: WordField
+    threshold: WordField
+    leak: WordField
+    disable: WordField
+
+
+@dataclass(frozen=True)
+class EventCycles:
+    """What takes how many cycles.
+
+    Attributes:
+        update: One neuron's update.
+        spike: The output handshake of one spike; the scan stands still.
+        pop: Leaving a scan of all neurons.
+        acknowledge: From the controller's free cycle to the acknowledgement of a queued event.
+        release: From there to the controller's next free cycle.
+        turn: From there to the host's next action.
+        idle: Cycles without work that a waiting host counts.
+        time_out: Longest wait of a host.
+    """
+
+    update: int = 2
+    spike: int = 0
+    pop: int = 0
+    acknowledge: int = 0
+    release: int = 0
+    turn: int = 0
+    idle: int = 0
+    time_out: int = 1 << 40
+
+
+@dataclass(frozen=True, eq=False)
+class EventProgram:
+    """What an event-serial design computes.
+
+    Attributes:
+        words: ``[neurons]`` neuron words as loaded before each inference.
+        weights: ``[axons, neurons]`` codes, loaded once before the first inference.
+        layout: Of a neuron word.
+        weight_bits: Width of a weight in two's complement.
+        scan: Neurons 0 to scan - 1 are visited by a scan and by ``leak_all``, and sampled.
+        closed_loop: Whether own spikes are queued.
+        queue_capacity: Entries; an event that finds the queue full is lost.
+        cycles: What takes how long.
+        outputs: Neurons whose spikes are counted: the output.
+    """
+
+    words: NDArray[np.int64]
+    weights: NDArray[np.int64]
+    layout: WordLayout
+    weight_bits: int
+    scan: int
+    closed_loop: bool
+    queue_capacity: int
+    cycles: EventCycles
+    outputs: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("words", "weights"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+        neurons = len(self.words)
+        if self.weights.ndim != 2 or self.weights.shape[1] != neurons:
+            raise DataError(f"weights [axons, {neurons}] expected, came {self.weights.shape}")
+        if not NumberFormat(self.weight_bits).holds(self.weights):
+            raise DataError(f"a weight does not fit {self.weight_bits} bits")
+        if not 1 <= self.scan <= neurons:
+            raise DataError(f"a scan visits 1 to {neurons} neurons, came {self.scan}")
+        if self.closed_loop and self.axons < neurons:
+            raise DataError(f"{neurons} neurons cannot be queued on {self.axons} axons")
+
+    @property
+    def neurons(self) -> int:
+        """Number of neuron words."""
+        return len(self.words)
+
+    @property
+    def axons(self) -> int:
+        """Number of axons."""
+        return len(self.weights)
+
+    @cached_property
+    def digest(self) -> str:
+        """Content digest."""
+        parts = (self.words, self.weights, self.layout, self.weight_bits, self.scan)
+        rest = (self.closed_loop, self.queue_capacity, self.cycles, self.outputs)
+        return digest((*parts, *rest))
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """When a golden inference does what.
+
+    Attributes:
+        kind: ``[items]`` an `Action`.
+        index: ``[items]`` axon or neuron.
+        start: ``[items]`` first cycle; of a sample the cycle after the one it shows.
+        written: ``[items, neurons]`` cycle that ends with a neuron's write-back; -1: not updated.
+        cycles: Number of the last cycle.
+    """
+
+    kind: NDArray[np.int64]
+    index: NDArray[np.int64]
+    start: NDArray[np.int64]
+    written: NDArray[np.int64]
+    cycles: int
+
+
+def actions(*rows: tuple[Action, int, int, bool]) -> NDArray[np.void]:
+    """A table of actions from (kind, index, weight, waits).
+
+    >>> int(actions((Action.scan, 7, 0, False))["index"][0])
+    7
+    """
+    return np.array([tuple(row) for row in rows], dtype=ACTION)
+
+
+def check(effects: Effects, program: EventProgram) -> None:
+    """Refuse effects that cannot exist in an event-serial program.
+
+    Raises:
+        FaultError: Naming the first row that cannot be.
+    """
+    for i, row in enumerate(effects.table):
+        problem = _problem(row, program)
+        if problem:
+            raise FaultError(f"effect {i} (trial {row['trial']}): {problem}")
+
+
+def _problem(row: np.void, program: EventProgram) -> str:
+    kind, at, op = Kind(row["kind"]), At(row["at"]), Op(row["op"])
+    if at not in PLACES.get(kind, ()):
+        known = ", ".join(f"{k.name} at {a.name}" for k, ats in PLACES.items() for a in ats)
+        return f"no {kind.name} at {at.name} in an event-serial program; places: {known}"
+    if op not in (Op.xor, Op.stuck) or (kind is Kind.alias and op is Op.xor):
+        return f"{kind.name} cannot be corrupted by {op.name}"
+    if row["layer"] != 0 or row["execution"] != -1:
+        return "an event-serial program has layer 0 and one execution (-1)"
+    if op is Op.stuck and at is At.cell and tuple(row["steps"]) != (0, -1):
+        return "a stuck cell is stuck in all items"
+    for axis, size in (("n", program.neurons), ("k", program.axons)):
+        chosen = box(row[axis], size)
+        if len(chosen) == 0 or chosen[0] < 0 or chosen[-1] >= size:
+            return f"{axis} {tuple(row[axis].tolist())} is empty or outside 0..{size - 1}"
+    if len(box(row["k"], program.axons)) < program.axons and (kind, at) != (Kind.operand, At.cell):
+        return f"{kind.name} at {at.name} is for all axons"
+    if kind is Kind.alias and tuple(row["n"]) != ALL:
+        return "an alias is for all neurons"
+    return _width_problem(row, kind, at, program)
+
+
+def _width_problem(row: np.void, kind: Kind, at: At, program: EventProgram) -> str:
+    layout, bits, mask = program.layout, int(row["bits"]), int(row["mask"])
+    word = max(f.low + f.bits for f in vars(layout).values())
+    allowed = {
+        Kind.state: (word,),
+        Kind.parameter: (word,),
+        Kind.alias: ((_addresses(program, at) - 1).bit_length(),),
+        Kind.operand: (program.weight_bits, layout.potential.bits)[: 2 if at is At.weight else 1],
+    }[kind]
+    if bits not in allowed or not 0 < mask < 1 << bits:
+        return f"{kind.name} at {at.name} has {allowed} bits, came {bits} bits, mask {mask}"
+    if kind is Kind.alias:
+        size = _addresses(program, at)
+        leads = np.arange(size) & ~mask | int(row["value"]) & mask
+        out = np.flatnonzero(leads >= size)
+        return f"address {out[0]} leads to {leads[out[0]]} of {size}" if len(out) else ""
+    if kind in (Kind.state, Kind.parameter):
+        inside = mask & layout.potential.mask
+        if inside != (mask if kind is Kind.state else 0):
+            return f"mask {mask:#x} is not of the {'potential' if kind is Kind.state else 'rest'}"
+    return ""
+
+
+def _addresses(program: EventProgram, at: At) -> int:
+    return program.axons * program.neurons if at is At.weight else program.neurons
