@@ -18,7 +18,7 @@ from codesign.design import Design
 from codesign.effects import Effects, Kind, box
 from codesign.engine import dense
 from codesign.engine.observables import Observables, Outcomes, outcomes
-from codesign.errors import CodesignError, DataError
+from codesign.errors import CodesignError, DataError, UnsupportedError
 from codesign.faults import Fault, FaultModel, Faults, Window
 from codesign.guards import Recompute, Silence
 from codesign.program import Program
@@ -52,8 +52,13 @@ def explain(
     Raises:
         DataError: No such sample.
         FaultError: A fault or window that cannot exist.
-        UnsupportedError: A fault that the family does not claim.
+        UnsupportedError: A fault that the family does not claim, or a program without layers.
     """
+    if not isinstance(design.program, Program):
+        raise UnsupportedError(
+            f"{design.name} runs a {type(design.program).__name__}; faults are explained layer by "
+            "layer, in a Program"
+        )
     footprint = design.mapping.footprint(faults, len(samples))
     program, rows = design.program, footprint.effects.of_trial(0)
     golden = dense.golden(program, samples)
