@@ -51,6 +51,7 @@ from accelerators.cores_graph import check_prices, links_of, units_of
 from accelerators.cores_mapping import CoresMapping
 from accelerators.cores_schedule import schedule
 from codesign.accelerator import AcceleratorGraph
+from codesign.errors import StudyError
 from codesign.formats import NumberFormat
 from codesign.mapping import Placement
 from codesign.network import NetworkGraph
@@ -65,7 +66,9 @@ class Cores:
 
     Attributes:
         name: For reports.
-        mesh: Cores in x and y; core g is at (g mod x, g div x). The host sits at core 0.
+        mesh: Routers in x and y; router r is at (r mod x, r div x).
+        tile: Cores at each router; core g is at router g div tile.
+        host: Core at whose router inputs come in and outputs leave.
         axons: Rows of a crossbar.
         columns: Columns of a crossbar, and neurons of a core.
         weight, current, membrane, threshold: Formats of the registers; biases have the current's.
@@ -75,6 +78,11 @@ class Cores:
         weight_words: Words of a core's weight memory.
         weights: ``resident``, ``reloaded``, or ``auto``: resident if all tiles fit at once.
         packet_bits: Width of the links of the mesh.
+        counting: Rule by which actions are counted: ``schedule`` (`accelerators.cores_cost`) or
+            ``sana_fe`` (`accelerators.cores_events`). Cycles are those of the schedule under both.
+        zero_gating: Whether multipliers rest while a directly coded input is 0 (energy, not time).
+        idle_neurons: Whether a neuron is ``updated`` or ``skipped`` in a step in which no spike
+            reaches it and its membrane is 0 (energy, not time).
         clock: If known.
         energy: Marginal energy of an action, by ``component.action``.
         area: Of all words of a component in one instance by ``component``, or of an instance beyond
@@ -85,6 +93,8 @@ class Cores:
 
     name: str = spec(non_empty=True)
     mesh: tuple[int, int] = spec(default=(1, 1), low=1)
+    tile: int = spec(default=1, low=1)
+    host: int = spec(default=0, low=0)
     axons: int = spec(default=256, low=1)
     columns: int = spec(default=256, low=1)
     weight: NumberFormat = NumberFormat(8)
@@ -97,6 +107,9 @@ class Cores:
     weight_words: int = spec(default=1 << 20, low=1)
     weights: Literal["auto", "resident", "reloaded"] = "auto"
     packet_bits: int = spec(default=32, low=1)
+    counting: Literal["schedule", "sana_fe"] = "schedule"
+    zero_gating: bool = False
+    idle_neurons: Literal["updated", "skipped"] = "updated"
     clock: Quantity | None = spec(default=None, unit="MHz", above=0)
     energy: dict[str, Quantity] = spec(default_factory=dict, unit="pJ", low=0, paths=True)
     area: dict[str, Quantity] = spec(default_factory=dict, unit="um2", low=0)
@@ -104,6 +117,10 @@ class Cores:
     sources: dict[str, str] = spec(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.host >= self.cores:
+            raise StudyError(
+                f"{self.name}.host: expected one of cores 0..{self.cores - 1}, came {self.host}"
+            )
         check_prices(self)
 
     @property
@@ -114,7 +131,7 @@ class Cores:
     @property
     def cores(self) -> int:
         """Number of cores."""
-        return self.mesh[0] * self.mesh[1]
+        return self.mesh[0] * self.mesh[1] * self.tile
 
     def build(self) -> AcceleratorGraph:
         """The chip as a graph: weight memories, axons, crossbars, neurons, the mesh of cores."""

@@ -1,5 +1,6 @@
 """What an inference on cores costs: cycles, events, accesses, packets, energy, area.
 
+This way of counting is called ``schedule``; ``sana_fe`` is told in `accelerators.cores_events`.
 Cycles follow from the schedule alone: a row takes its cycle whether its axon carries a spike or
 not. Energy is counted by events:
 
@@ -8,7 +9,11 @@ not. Energy is counted by events:
   the border of an image it is smaller). Spikes come from an `Activity`; a layer whose activity is
   not known counts as if all its codes were spikes;
 - where inputs are more than spikes (direct coding), every synapse is multiplied and added in every
-  step: multipliers are not gated, though a code of 0 is not sent as a packet;
+  step, though a code of 0 is not sent as a packet; with ``zero_gating`` multipliers rest for codes
+  of 0, by the measured share of zeros;
+- with ``idle_neurons: skipped`` a neuron works and its words are read and written only in steps in
+  which it has something to do, by the measured ``updates``. An activity that is needed and not
+  known counts as if there were nothing to save, and is listed as missing;
 - currents of further segments are one addition each where they are gathered.
 
 Weights are loaded once a pass, or, resident, before the first inference, which is nobody's cost.
@@ -27,9 +32,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from accelerators.cores_events import (
+    event_rows,
+    fan_out,
+    hop_counts,
+    needed_activity,
+    nonzero,
+    row_maker,
+    updated,
+)
 from accelerators.cores_graph import OPERATIONS
 from accelerators.cores_guards import MEMORY_BIT, guard_area_ge, guard_missing, guard_rows
-from accelerators.cores_traffic import distance, flows
+from accelerators.cores_traffic import flows, hops
 from accelerators.gates import AND, FLIP_FLOP, FULL_ADDER, comparator, multiplier
 from codesign.guards import Guard, Recompute, Silence
 from codesign.mapping import Activity, Cost, CostRow
@@ -51,7 +65,8 @@ def cost_of(mapping: CoresMapping, activity: Activity, guards: tuple[Guard, ...]
     """Price one inference; see `codesign.mapping.Mapping.cost`."""
     schedule, chip = mapping.schedule, mapping.accelerator
     times = max([g.times for g in guards if isinstance(g, Recompute)], default=1)
-    once = tuple(row for row in _rows(mapping, activity) if row.count)
+    count = event_rows if mapping.sheet.counting == "sana_fe" else _rows
+    once = tuple(row for row in count(mapping, activity) if row.count)
     once += tuple(row for guard in guards for row in _guarded(mapping, once, guard))
     cycles = schedule.inference_cycles * times
     latency = cycles / chip.clock_mhz.value if chip.clock_mhz else None
@@ -69,6 +84,7 @@ def cost_of(mapping: CoresMapping, activity: Activity, guards: tuple[Guard, ...]
     missing |= {"clock"} if latency is None else set()
     missing |= {f"{unit.name}.area" for unit in chip.units if unit.name not in area_um2}
     missing |= {f"{u.name}.static_power" for u in chip.units if u.static_power_mw is None}
+    missing |= set(needed_activity(mapping, activity))
     utilisation = {plan.layer.name: _utilisation(plan, mapping.sheet) for plan in schedule.plans}
     names = (*sorted(missing), *guard_missing(guards))
     return Cost(cycles, layer_cycles, utilisation, tuple(rows), area_um2, area_ge, latency, names)
@@ -100,26 +116,17 @@ def unit_area_ge(sheet: Cores) -> dict[str, float]:
 
 def _rows(mapping: CoresMapping, activity: Activity) -> Iterator[CostRow]:
     """What happens in one inference without guards."""
-    chip = mapping.accelerator
-    units = {part.name: unit for unit in chip.units for part in unit.components}
-
-    def row(layer: str, component: str, action: str, count: float) -> CostRow:
-        unit = units[component]
-        part = unit.component(component)
-        price = part.energy.get(action)
-        energy = None if price is None else price.value * count
-        grade = "absent" if price is None else price.grade
-        return CostRow(layer, unit.name, component, action, count, part.bits, energy, grade)
-
+    row = row_maker(mapping)
     for plan in mapping.schedule.plans:
         for component, action, count in _of_layer(mapping, plan, activity):
             yield row(plan.layer.name, component, action, count)
     from_host, to_host = mapping.network.layers[0].name, mapping.network.layers[-1].name
     for flow in flows(mapping):
-        sent = _nonzero(mapping, activity, flow.layer)
+        sent = nonzero(mapping, activity, flow.layer)
         packets = flow.packets * sent
         yield row(flow.layer, "packet", "send", packets * (flow.layer != from_host))
-        yield row(flow.layer, "packet", "hop", flow.hops * sent)
+        for action, count in hop_counts(mapping.sheet, flow.hops_x, flow.hops_y):
+            yield row(flow.layer, "packet", action, count * sent)
         yield row(flow.layer, "packet", "receive", packets * (flow.layer != to_host))
 
 
@@ -141,65 +148,57 @@ def _of_layer(
     gathered = sum(run.width for run in plan.runs if not run.home) * steps
     yield "current_register", "add", gathered + (events if layer.spikes else 0)
     yield "current_register", "mac", 0 if layer.spikes else events
-    updates = layer.neurons * steps
-    yield "bias", "read", updates
-    sent = gathered + (updates if layer.lif is None else 0)
+    neurons = layer.neurons * steps
+    busy = neurons if layer.lif is None else updated(mapping, activity, layer.lif)
+    yield "bias", "read", busy
+    sent = gathered + (neurons if layer.lif is None else 0)
     yield "current_register", "read", sent
     words = -(-mapping.sheet.current.bits // mapping.sheet.packet_bits)
     yield "packet", "send", words * sent
-    yield "packet", "hop", words * steps * _partial_hops(mapping, plan)
+    for action, count in hop_counts(mapping.sheet, *_partial_hops(mapping, plan)):
+        yield "packet", action, words * steps * count
     yield "packet", "receive", words * gathered
     if layer.lif is not None:
-        yield from _of_neurons(mapping, layer.lif, updates, activity)
+        yield from _of_neurons(mapping, layer.lif, activity)
 
 
 def _of_neurons(
-    mapping: CoresMapping, index: int, updates: int, activity: Activity
+    mapping: CoresMapping, index: int, activity: Activity
 ) -> Iterator[tuple[str, str, float]]:
     lif = mapping.network.layers[index]
     if not isinstance(lif, Lif):
         return
-    spikes = _nonzero(mapping, activity, lif.name)
-    yield "membrane", "read", updates
-    yield "membrane", "write", updates
-    yield "threshold", "read", updates
+    busy, spikes = updated(mapping, activity, index), nonzero(mapping, activity, lif.name)
+    yield "membrane", "read", busy
+    yield "membrane", "write", busy
+    yield "threshold", "read", busy
     done = {"leak": lif.leak.kind != "none", "reset": lif.reset != "none"}
     for name in OPERATIONS:
-        count = spikes if name == "reset" else updates
-        yield name, "op", count * done.get(name, True)
+        yield name, "op", (spikes if name == "reset" else busy) * done.get(name, True)
     yield "spike_line", "spike", spikes
 
 
-def _partial_hops(mapping: CoresMapping, plan: LayerPlan) -> int:
+def _partial_hops(mapping: CoresMapping, plan: LayerPlan) -> tuple[int, int]:
     """Hops of the currents of one step: further segments to their home, a readout to the host."""
-    width = mapping.sheet.mesh[0]
     homes = {run.first: run.core for run in plan.runs if run.home}
-    hops = 0
+    found = np.zeros(2, dtype=np.int64)
     for run in plan.runs:
         if not run.home:
-            hops += run.width * int(distance(run.core, homes[run.first], width))
+            found += run.width * np.array(hops(run.core, homes[run.first], mapping.sheet))
         elif plan.layer.lif is None:
-            hops += run.width * int(distance(run.core, 0, width))
-    return hops
+            found += run.width * np.array(hops(run.core, mapping.sheet.host, mapping.sheet))
+    return int(found[0]), int(found[1])
 
 
 def _events(mapping: CoresMapping, plan: LayerPlan, activity: Activity) -> float:
     """Synaptic events of a layer in one inference."""
     layer = plan.layer
     source = mapping.network.layers[layer.index].inputs[0].source
+    if layer.spikes:
+        return nonzero(mapping, activity, source) * fan_out(mapping, plan)
     synapses = int((layer.elements >= 0).sum()) * (layer.channels // layer.groups)
-    if not layer.spikes:
-        return synapses * mapping.schedule.steps
-    fan_out = synapses / int(np.prod(mapping.network.shapes[source]))
-    return _nonzero(mapping, activity, source) * fan_out
-
-
-def _nonzero(mapping: CoresMapping, activity: Activity, name: str) -> float:
-    """Nonzero codes of a layer in one inference; all of them if nothing is known."""
-    if name in activity.spikes:
-        return activity.spikes[name]
-    codes = int(np.prod(mapping.network.shapes[name])) * mapping.schedule.steps
-    return codes * (1.0 - activity.zeros.get(name, 0.0))
+    zeros = activity.zeros.get(source, 0.0) if mapping.sheet.zero_gating else 0.0
+    return synapses * mapping.schedule.steps * (1.0 - zeros)
 
 
 def _guarded(mapping: CoresMapping, rows: tuple[CostRow, ...], guard: Guard) -> Iterator[CostRow]:

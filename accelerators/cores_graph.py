@@ -27,7 +27,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "threshold": ("read",),
     **dict.fromkeys(OPERATIONS, ("op",)),
     "spike_line": ("spike",),
-    "packet": ("send", "hop", "receive"),
+    "packet": ("send", "hop", "hop_x", "hop_y", "receive"),
 }
 
 
@@ -90,6 +90,13 @@ def check_prices(sheet: Cores) -> None:
                 raise StudyError(
                     f"{sheet.name}: nothing asks for {table}.{name}{nearest(name, asked)}"
                 )
+    if "packet.hop" in sheet.energy and not {"packet.hop_x", "packet.hop_y"}.isdisjoint(
+        sheet.energy
+    ):
+        raise StudyError(
+            f"{sheet.name}: energy prices packet.hop and also packet.hop_x or packet.hop_y; "
+            "keep the first, or the other two"
+        )
 
 
 def _part(

@@ -2,8 +2,8 @@
 
 A spike (or a nonzero input code) is one packet to each core whose crossbar has a row for it, also
 to the core it comes from; pooling and the like happen where it arrives. Routes are XY, so a packet
-makes as many hops as its ends lie apart in x and in y. Inputs come from the host and outputs go to
-it; the host sits at core 0.
+makes as many hops as the routers of its ends lie apart in x and in y; none within a tile. Inputs
+come from the host and outputs go to it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from codesign.network import (
 )
 
 if TYPE_CHECKING:
+    from accelerators.cores import Cores
     from accelerators.cores_mapping import CoresMapping
 
-__all__ = ["Flow", "flows"]
+__all__ = ["Flow", "flows", "hops"]
 
 Bools = NDArray[np.bool_]
 
@@ -42,41 +43,45 @@ class Flow:
     Attributes:
         layer: Who sends.
         packets: For one spike, mean over the layer's neurons.
-        hops: For one spike, all its packets together, mean over the layer's neurons.
+        hops_x, hops_y: For one spike, all its packets together, mean over the layer's neurons.
+        to_host: Of packets, those to the host.
+        host_x, host_y: Of hops, those of packets to the host.
     """
 
     layer: str
     packets: float
-    hops: float
+    hops_x: float
+    hops_y: float
+    to_host: float
+    host_x: float
+    host_y: float
 
 
 def flows(mapping: CoresMapping) -> tuple[Flow, ...]:
     """The packets of every layer that sends spikes or codes."""
-    network, cores = mapping.network, mapping.sheet.cores
+    network, sheet = mapping.network, mapping.sheet
     needs = _needs(mapping)
     homes = _homes(mapping)
     found = []
     for layer in network:
         if isinstance(layer, Input | Lif):
             wanted = needs[layer.name]
-            home = homes.get(layer.name, np.zeros(len(wanted), dtype=np.int64))
-            apart = distance(np.arange(cores), home[:, None], mapping.sheet.mesh[0])
-            apart = np.concatenate([apart, apart[:, :1]], axis=1)
-            packets = wanted.sum(axis=1).mean()
-            found.append(Flow(layer.name, float(packets), float((wanted * apart).sum(1).mean())))
+            home = homes.get(layer.name, np.full(len(wanted), sheet.host))
+            ends = np.append(np.arange(sheet.cores), sheet.host)
+            x, y = hops(ends, home[:, None], sheet)
+            means = [part.sum(axis=1).mean() for part in (wanted, wanted * x, wanted * y)]
+            means += [part[:, -1].mean() for part in (wanted, wanted * x, wanted * y)]
+            found.append(Flow(layer.name, *map(float, means)))
     return tuple(found)
 
 
-def distance(
-    a: NDArray[np.int64] | int, b: NDArray[np.int64] | int, width: int
-) -> NDArray[np.int64]:
-    """Hops between cores on a mesh of a width.
-
-    >>> int(distance(1, 4, width=2))  # from (1, 0) to (0, 2)
-    3
-    """
-    a, b = np.asarray(a), np.asarray(b)
-    return np.abs(a % width - b % width) + np.abs(a // width - b // width)
+def hops(
+    a: NDArray[np.int64] | int, b: NDArray[np.int64] | int, sheet: Cores
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Hops in x and in y between the routers of cores."""
+    width = sheet.mesh[0]
+    a, b = np.asarray(a) // sheet.tile, np.asarray(b) // sheet.tile
+    return np.abs(a % width - b % width), np.abs(a // width - b // width)
 
 
 def _homes(mapping: CoresMapping) -> dict[str, NDArray[np.int64]]:

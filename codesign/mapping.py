@@ -90,10 +90,14 @@ class Activity:
     Attributes:
         spikes: Output spikes of each spiking layer and, for a spiking input, of the input layer.
         zeros: Share of zero codes in each layer's output.
+        updates: Of each spiking layer, how often one of its neurons had something to do in a step:
+            a spike reached it, or its membrane or bias was not 0. Only costs that leave out idle
+            neurons ask for it.
     """
 
     spikes: dict[str, float] = field(default_factory=dict)
     zeros: dict[str, float] = field(default_factory=dict)
+    updates: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

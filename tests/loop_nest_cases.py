@@ -44,7 +44,7 @@ class Case:
     name: str
     nest: LoopNest
     multipliers: int
-    words: dict[tuple[str, int, str], int]
+    words: dict[tuple[str, int, Move], int]
     said: dict[str, Any]
 
 

@@ -94,7 +94,7 @@ def test_cycles_of_a_small_nest_are_those_a_head_counts():
     assert found.load == 3  # words of weights
     assert found.unload == 1
     assert found.drain == 1
-    assert (found.computation, found.with_load, found.total) == (14, 17, 19)
+    assert [found.computation, found.with_load, found.total] == [14, 17, 19]
 
 
 def test_an_axis_of_two_dimensions_has_as_many_elements_as_there_are_different_indices():
