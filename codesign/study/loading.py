@@ -62,7 +62,7 @@ def load_study(
     families: dict[str, Family] = {}
     for name, chip in loaded.value.accelerators.items():
         try:
-            families[name] = datasheet(chip, loaded.folder)
+            families[name] = datasheet(chip, loaded.folder, allow)
         except StudyError as error:
             at = f"accelerators.{name}.datasheet"
             problems += getattr(error, "problems", [loaded.problem(at, str(error))])
@@ -71,8 +71,13 @@ def load_study(
     return LoadedStudy(file.stem, file, loaded, families, tuple(overrides), tuple(allow))
 
 
-def datasheet(chip: AcceleratorSpec, folder: Path) -> Family:
+def datasheet(chip: AcceleratorSpec, folder: Path, allow: Sequence[str] = ()) -> Family:
     """A chip from its datasheet and what is changed in it.
+
+    Args:
+        chip: What the study says of it.
+        folder: Of the study.
+        allow: Packages outside our shelves that a datasheet's family may come from.
 
     Raises:
         StudyError: The datasheet is not found or not right, or a change does not fit it.
@@ -80,8 +85,9 @@ def datasheet(chip: AcceleratorSpec, folder: Path) -> Family:
     local = folder / chip.datasheet
     file = local if local.is_file() else find_config(chip.datasheet, "accelerators")
     part = load(file, Part, name=file.name, overrides=tuple(chip.change.items()))
-    raise_all(check_part(part, "", part.value))
-    family: Family = bind(part.value.use, part.value.arguments, folder=part.folder)
+    problem = exists(part.value.use, allow)
+    raise_all([part.problem("use", problem)] if problem else check_part(part, "", part.value))
+    family: Family = bind(part.value.use, part.value.arguments, allow, folder=part.folder)
     return family
 
 

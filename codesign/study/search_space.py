@@ -198,7 +198,7 @@ def _with_chip(study: LoadedStudy, name: str, change: dict[str, Node]) -> Loaded
     was = study.spec.accelerators[name]
     chip = replace(was, change={**was.change, **change})
     spec = replace(study.spec, accelerators={**study.spec.accelerators, name: chip})
-    families = {**study.families, name: datasheet(chip, study.loaded.folder)}
+    families = {**study.families, name: datasheet(chip, study.loaded.folder, study.allow)}
     return replace(study, loaded=replace(study.loaded, value=spec), families=families)
 
 
