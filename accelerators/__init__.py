@@ -7,9 +7,9 @@ literals, because `codesign list` reads them without importing anything.
 from importlib import import_module
 from typing import Any
 
-__all__: list[str] = ["Cores", "Systolic"]
+__all__: list[str] = ["Cores", "Systolic", "TinyOdin"]
 
-_HOME: dict[str, str] = {"Cores": "cores", "Systolic": "systolic"}
+_HOME: dict[str, str] = {"Cores": "cores", "Systolic": "systolic", "TinyOdin": "tinyodin"}
 
 
 def __getattr__(name: str) -> Any:

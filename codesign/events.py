@@ -38,7 +38,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,13 @@ from codesign.digests import digest
 from codesign.effects import ALL, At, Effects, Kind, Op, box
 from codesign.errors import DataError, FaultError
 from codesign.formats import NumberFormat, read_only
+from codesign.samples import Samples
 
 __all__ = [
     "ACTION",
     "PLACES",
     "Action",
+    "EventCoding",
     "EventCycles",
     "EventProgram",
     "Timeline",
@@ -59,6 +61,7 @@ __all__ = [
     "WordLayout",
     "actions",
     "check",
+    "stimuli",
 ]
 
 PLACES: dict[Kind, tuple[At, ...]] = {
@@ -139,6 +142,24 @@ class EventCycles:
     time_out: int = 1 << 40
 
 
+@dataclass(frozen=True)
+class EventCoding:
+    """How a host plays a sample: in each step, one scan for each input that is not zero, in order.
+
+    Attributes:
+        axons: Axon of each input, flat.
+        steps: Time steps.
+        leak: Whether all neurons leak, before or after the scans of a step.
+        waits: Whether the host lets each event be worked off before it sends the next. It does so
+            before a leak in any case, and after the last event.
+    """
+
+    axons: tuple[int, ...]
+    steps: int
+    leak: Literal["none", "first", "last"] = "none"
+    waits: bool = True
+
+
 @dataclass(frozen=True, eq=False)
 class EventProgram:
     """What an event-serial design computes.
@@ -153,6 +174,7 @@ class EventProgram:
         queue_capacity: Entries; an event that finds the queue full is lost.
         cycles: What takes how long.
         outputs: Neurons whose spikes are counted: the output.
+        coding: How samples are played, if they are.
     """
 
     words: NDArray[np.int64]
@@ -164,6 +186,7 @@ class EventProgram:
     queue_capacity: int
     cycles: EventCycles
     outputs: tuple[int, ...] = ()
+    coding: EventCoding | None = None
 
     def __post_init__(self) -> None:
         for name in ("words", "weights"):
@@ -192,7 +215,7 @@ class EventProgram:
     def digest(self) -> str:
         """Content digest."""
         parts = (self.words, self.weights, self.layout, self.weight_bits, self.scan)
-        rest = (self.closed_loop, self.queue_capacity, self.cycles, self.outputs)
+        rest = (self.closed_loop, self.queue_capacity, self.cycles, self.outputs, self.coding)
         return digest((*parts, *rest))
 
 
@@ -222,6 +245,44 @@ def actions(*rows: tuple[Action, int, int, bool]) -> NDArray[np.void]:
     7
     """
     return np.array([tuple(row) for row in rows], dtype=ACTION)
+
+
+def stimuli(program: EventProgram, samples: Samples) -> list[NDArray[np.void]]:
+    """For each sample the actions of a program's host; a last sample of potentials ends it.
+
+    Args:
+        program: One with a coding.
+        samples: Spikes ``[samples, steps, ...]``, or codes 0 and 1 ``[samples, ...]`` that are
+            played in every step.
+
+    Raises:
+        DataError: No coding, or samples of another shape or with other codes.
+    """
+    coding = program.coding
+    if coding is None:
+        raise DataError("this program plays no samples: it has no coding")
+    inputs = np.asarray(samples.inputs, dtype=np.int64).reshape(len(samples), -1)
+    if not samples.timed:
+        inputs = np.tile(inputs, coding.steps)
+    expected = coding.steps * len(coding.axons)
+    if inputs.shape[1] != expected or not np.isin(inputs, (0, 1)).all():
+        raise DataError(
+            f"{samples.name}: expected {coding.steps} steps of {len(coding.axons)} spikes, 0 or 1, "
+            f"came {samples.inputs.shape[1:]} from {inputs.min()} to {inputs.max()}"
+        )
+    return [_played(coding, sample.reshape(coding.steps, -1)) for sample in inputs]
+
+
+def _played(coding: EventCoding, spikes: NDArray[np.int64]) -> NDArray[np.void]:
+    """Actions for the spikes ``[steps, inputs]`` of one sample."""
+    axons = np.array(coding.axons, dtype=np.int64)
+    leak = [(Action.leak_all, 0, 0, True)]
+    rows = []
+    for step in spikes:
+        rows += leak if coding.leak == "first" else []
+        rows += [(Action.scan, axon, 0, coding.waits) for axon in axons[step > 0].tolist()]
+        rows += leak if coding.leak == "last" else []
+    return np.array([*rows, (Action.sample, 0, 0, True)], dtype=ACTION)
 
 
 def check(effects: Effects, program: EventProgram) -> None:

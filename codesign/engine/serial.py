@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.effects import At, Effects
+from codesign.engine.observables import Observables
 from codesign.engine.serial_host import Host, Items
 from codesign.engine.serial_masks import Lanes, Places
 from codesign.errors import DataError
-from codesign.events import ACTION, Action, EventProgram, Timeline, check
+from codesign.events import ACTION, Action, EventProgram, Timeline, check, stimuli
 from codesign.formats import NumberFormat
+from codesign.samples import Samples
 
-__all__ = ["EventRun", "evaluate_events", "golden_timeline"]
+__all__ = ["EventRun", "evaluate", "evaluate_events", "golden_timeline"]
 
 Ints = NDArray[np.int64]
 LANES = 1024  # at once; bounds memory, not the campaign
@@ -81,6 +83,18 @@ def evaluate_events(
         hang,
         np.where(hang[..., None] < 0, outputs, 0),
     )
+
+
+def evaluate(program: EventProgram, samples: Samples, effects: Effects) -> Observables:
+    """Evaluate every trial on every sample that the program's coding plays.
+
+    Raises:
+        FaultError: An effect cannot exist.
+        DataError: The samples do not fit the coding.
+    """
+    run = evaluate_events(program, stimuli(program, samples), effects)
+    nothing = np.zeros(run.hang.shape, dtype=bool)
+    return Observables(run.outputs, nothing, nothing.copy(), run.hang >= 0)
 
 
 def golden_timeline(program: EventProgram, stimulus: NDArray[np.void]) -> Timeline:
