@@ -88,6 +88,8 @@ class Cores:
         area: Of all words of a component in one instance by ``component``, or of an instance beyond
             its components by unit.
         static_power: Of a whole group of units, by unit.
+        cycle_energy: Of a whole group of units in every cycle, whatever it does, by unit: its
+            clock.
         sources: Citation of each source key.
     """
 
@@ -114,6 +116,7 @@ class Cores:
     energy: dict[str, Quantity] = spec(default_factory=dict, unit="pJ", low=0, paths=True)
     area: dict[str, Quantity] = spec(default_factory=dict, unit="um2", low=0)
     static_power: dict[str, Quantity] = spec(default_factory=dict, unit="mW", low=0)
+    cycle_energy: dict[str, Quantity] = spec(default_factory=dict, unit="pJ", low=0)
     sources: dict[str, str] = spec(default_factory=dict)
 
     def __post_init__(self) -> None:

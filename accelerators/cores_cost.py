@@ -72,6 +72,8 @@ def cost_of(mapping: CoresMapping, activity: Activity, guards: tuple[Guard, ...]
     latency = cycles / chip.clock_mhz.value if chip.clock_mhz else None
     rows = [_times(row, times) for row in once]
     rows += [row for unit in chip.units for row in _static(unit, latency, cycles)]
+    for name, price in mapping.sheet.cycle_energy.items():
+        rows.append(CostRow("*", name, "*", "clock", cycles, 0, price.value * cycles, price.grade))
     layer_cycles = {
         plan.layer.name: (plan.last_cycle - plan.first_cycle) * schedule.steps * times
         for plan in schedule.plans
@@ -84,6 +86,7 @@ def cost_of(mapping: CoresMapping, activity: Activity, guards: tuple[Guard, ...]
     missing |= {"clock"} if latency is None else set()
     missing |= {f"{unit.name}.area" for unit in chip.units if unit.name not in area_um2}
     missing |= {f"{u.name}.static_power" for u in chip.units if u.static_power_mw is None}
+    missing |= set() if mapping.sheet.cycle_energy else {"cycle_energy"}
     missing |= set(needed_activity(mapping, activity))
     utilisation = {plan.layer.name: _utilisation(plan, mapping.sheet) for plan in schedule.plans}
     names = (*sorted(missing), *guard_missing(guards))

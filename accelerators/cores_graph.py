@@ -83,6 +83,7 @@ def check_prices(sheet: Cores) -> None:
         "energy": [f"{part}.{action}" for part in parts for action in ACTIONS[part]],
         "area": [*names, *parts],
         "static_power": names,
+        "cycle_energy": names,
     }
     for table, asked in known.items():
         for name in getattr(sheet, table):

@@ -63,6 +63,11 @@ class Systolic:
         dataflow: What stays in an element while the rest streams through.
         datapath: ``generic``, or ``gemmini`` for the mesh of that generator: weight stationary,
             int8 operands, signed inputs, 20-bit sums that wrap.
+        timing: Rule by which cycles are counted: ``scale_sim`` (the generic datapath's, see
+            `accelerators.systolic_schedule`), ``gemmini`` (its mesh's), or ``datapath`` for
+            whichever belongs to the datapath.
+        zero_gating: Operands whose zeros keep a multiplier and its adder from switching; it saves
+            energy and no cycle, for all elements work in step.
         weight_bits: Width of the weight registers.
         input_bits: Width of the input registers.
         psum_bits: Width of the partial sums in the array.
@@ -79,6 +84,7 @@ class Systolic:
         register_bit: Energy of writing one bit of a register.
         element_area: Area of one processing element.
         static_power: Of the whole array of elements.
+        cycle_energy: Of the whole array in every cycle, whatever it does: its clock.
         sources: Citation of each source key used by the numbers.
     """
 
@@ -87,6 +93,8 @@ class Systolic:
     cols: int = spec(default=16, low=1, high=1024)
     dataflow: Dataflow = "weight_stationary"
     datapath: Literal["generic", "gemmini"] = "generic"
+    timing: Literal["datapath", "scale_sim", "gemmini"] = "datapath"
+    zero_gating: Literal["none", "input", "weight", "both"] = "none"
     weight_bits: int = spec(default=8, low=2, high=16)
     input_bits: int = spec(default=8, low=1, high=16)
     psum_bits: int = spec(default=32, low=2, high=48)
@@ -103,6 +111,7 @@ class Systolic:
     register_bit: Quantity | None = spec(unit="pJ", default=None)
     element_area: Quantity | None = spec(unit="um2", default=None)
     static_power: Quantity | None = spec(unit="mW", default=None)
+    cycle_energy: Quantity | None = spec(unit="pJ", default=None)
     sources: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,8 +129,18 @@ class Systolic:
                     f"and room for at least one, came {memory.bytes} bytes in words of "
                     f"{memory.word_bits} bits"
                 )
+        if self.timing not in ("datapath", self.timing_rule):
+            raise StudyError(
+                f"{self.name}.timing: the {self.datapath} datapath is timed by {self.timing_rule}, "
+                f"came {self.timing}"
+            )
         if self.datapath == "gemmini":
             self._check_mesh()
+
+    @property
+    def timing_rule(self) -> Literal["scale_sim", "gemmini"]:
+        """Rule by which cycles are counted."""
+        return "gemmini" if self.datapath == "gemmini" else "scale_sim"
 
     def build(self) -> AcceleratorGraph:
         """The chip as a graph of memories and the array."""

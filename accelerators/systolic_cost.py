@@ -1,7 +1,8 @@
 """What an inference on a systolic array costs: cycles, accesses, energy, area.
 
-Cycles and SRAM accesses are counted by the rules of SCALE-Sim 3.0.0 (one access moves one element,
-which costs its share of a word, as if words were used to the full):
+Cycles and SRAM accesses of the generic datapath are counted by the rules of SCALE-Sim 3.0.0, as
+``timing: scale_sim`` says (one access moves one element, which costs its share of a word, as if
+words were used to the full):
 
 - activation_sram is read M·K times for each column tile (input stationary: M·K times in all);
 - weight_sram is read N·K times for each tile of positions (weight stationary: N·K times in all);
@@ -12,6 +13,9 @@ Beyond SCALE-Sim: a map that passes through memory is written once, and read onc
 without weights that gets it there; weights that do not stay are read from dram and written to
 weight_sram once an inference; a register is written in every cycle in which a position passes it,
 in all elements of the array. The network's input and output and the vector unit are not priced.
+
+With ``zero_gating`` only products that switch are priced (`accelerators.systolic_gating`). Energy
+is of three kinds: by action, by cycle (``cycle_energy``) and by time (``static_power``).
 
 Re-execution multiplies cycles and actions. Area is the sourced area of the datasheet, and gate
 equivalents (`accelerators.gates`) of the elements and of what guards add.
@@ -24,9 +28,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from accelerators.gates import AND, FLIP_FLOP, FULL_ADDER, multiplier
+from accelerators.systolic_gating import needed_activity, switched
 from accelerators.systolic_guards import guard_area_ge, guard_missing, guard_rows
 from codesign.guards import Guard, Recompute
-from codesign.mapping import Cost, CostRow
+from codesign.mapping import Activity, Cost, CostRow
 
 if TYPE_CHECKING:
     from accelerators.systolic import Memory, Systolic
@@ -82,10 +87,12 @@ def element_ge(sheet: Systolic) -> float:
     return registers + multiplier(sheet.weight_bits, sheet.input_bits) + adder + gating
 
 
-def cost(sheet: Systolic, memories: Memories, guards: tuple[Guard, ...]) -> Cost:
+def cost(
+    sheet: Systolic, memories: Memories, activity: Activity, guards: tuple[Guard, ...]
+) -> Cost:
     """Price one inference of a network on an array."""
     times = max([g.times for g in guards if isinstance(g, Recompute)], default=1)
-    once = (*_array_rows(sheet, memories), *_memory_rows(sheet, memories))
+    once = (*_array_rows(sheet, memories, activity), *_memory_rows(sheet, memories))
     once += tuple(guard_rows(sheet, once, guards))
     rows = [_times(row, times) for row in once]
     plans = memories.schedule.layers
@@ -94,10 +101,12 @@ def cost(sheet: Systolic, memories: Memories, guards: tuple[Guard, ...]) -> Cost
     total = memories.schedule.cycles * times
     latency = total / sheet.clock.value if sheet.clock else None
     rows += _static_rows(sheet, latency)
+    rows.append(_row("*", "array", "*", "clock", total, 0, sheet.cycle_energy))
     missing = {f"{r.unit}.{r.component}.{r.action}" for r in rows if r.energy_pj is None}
     missing |= {"clock"} if sheet.clock is None else set()
     missing |= {f"{name}.area" for name in MEMORIES if getattr(sheet, name).area is None}
     missing |= {"array.area"} if sheet.element_area is None else set()
+    missing |= set(needed_activity(sheet, memories.network, activity))
     areas = {name: getattr(sheet, name).area for name in MEMORIES}
     area_um2 = {name: area.value for name, area in areas.items() if area is not None}
     if sheet.element_area is not None:
@@ -117,19 +126,12 @@ def cost(sheet: Systolic, memories: Memories, guards: tuple[Guard, ...]) -> Cost
     )
 
 
-def _array_rows(sheet: Systolic, memories: Memories) -> Iterator[CostRow]:
+def _array_rows(sheet: Systolic, memories: Memories, activity: Activity) -> Iterator[CostRow]:
     """Work in the elements, and the additions that join passes."""
     for plan in memories.schedule.layers:
-        macs = plan.m * plan.k * plan.n
-        yield _row(
-            plan.name,
-            "array",
-            "product",
-            "op",
-            macs,
-            sheet.weight_bits + sheet.input_bits,
-            sheet.multiply,
-        )
+        macs = switched(sheet, memories.network, plan, activity)
+        bits = sheet.weight_bits + sheet.input_bits
+        yield _row(plan.name, "array", "product", "op", macs, bits, sheet.multiply)
         yield _row(plan.name, "array", "mac_out", "op", macs, sheet.psum_bits, sheet.add)
         sums = accesses(plan).sums
         yield _row(plan.name, "psum_sram", "adder", "op", sums, sheet.accumulator_bits, sheet.add)

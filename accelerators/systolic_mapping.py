@@ -187,8 +187,8 @@ class SystolicMapping:
         return tuple(found for layer in self.schedule.layers for found in self._folds(layer))
 
     def cost(self, activity: Activity, guards: tuple[Guard, ...]) -> Cost:
-        """What one inference costs; no datapath here depends on the data, so on no activity."""
-        return cost(self.sheet, self.memories, guards)
+        """What one inference costs; it depends on the activity only under ``zero_gating``."""
+        return cost(self.sheet, self.memories, activity, guards)
 
     def _folds(self, layer: LayerPlan) -> Iterator[Assignment]:
         """The folds of a layer, in order."""

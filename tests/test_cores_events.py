@@ -76,15 +76,15 @@ def placed(case: str) -> tuple[Cores, Placement]:
 
 def recorded_network(leak: float) -> NetworkGraph:
     first, second = (np.array(CARRIED[name]).T for name in ("W1", "W2"))
-    rule = {"threshold": np.array(CARRIED["threshold"]), "leak": LEAKS[leak]}
+    threshold = np.array(CARRIED["threshold"])
     return NetworkGraph(
         "recorded",
         (
             Input("x", (), shape=(16,), format=NumberFormat(1, signed=False)),
             Linear("a", (Edge("x", 1),), weight=first, bias=np.zeros(12, int)),
-            Lif("s", (Edge("a"),), **rule),
+            Lif("s", (Edge("a"),), threshold, LEAKS[leak]),
             Linear("b", (Edge("s", 1),), weight=second, bias=np.zeros(5, int)),
-            Lif("t", (Edge("b"),), **rule),
+            Lif("t", (Edge("b"),), threshold, LEAKS[leak]),
         ),
         steps=len(CARRIED["X"]),
     )
@@ -175,8 +175,7 @@ def test_the_carried_sample_is_what_was_recorded():
 def test_a_skipped_neuron_costs_nothing_where_it_was_measured_to_be_idle():
     network = chain((2, 2), 10)
     known = Activity(spikes={"x": 4.0, "s1": 3.0}, updates={"s1": 12.0})
-    for idle, busy_steps in (("updated", 20), ("skipped", 12)):
-        sheet = replace(TINY, idle_neurons=idle)
+    for sheet, busy_steps in ((TINY, 20), (replace(TINY, idle_neurons="skipped"), 12)):
         found = counts(cost(sheet, network, known), "fc1")
         for action in ("membrane.read", "membrane.write", "integrate.op", "fire.op", "bias.read"):
             assert found[action] == busy_steps
