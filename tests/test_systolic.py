@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,7 +159,7 @@ def test_terms_are_summed_in_the_order_of_physical_rows():
 
 def shipped_sheet(name: str) -> Systolic:
     """A datasheet of the package."""
-    sheet = datasheet(AcceleratorSpec(datasheet=name), ROOT)
+    sheet = datasheet(AcceleratorSpec(datasheet=name), Path())
     assert isinstance(sheet, Systolic)
     return sheet
 
