@@ -39,8 +39,8 @@ def row(trial, correct, masked=0, drawn=2, idle=0, site=None):
     )
 
 
-def concluded(made, rows, golden=0.9, target=None, baseline="plain"):
-    return Concluded(made, tuple(rows), golden, target or len(rows), baseline=baseline)
+def concluded(made, rows, golden=0.9, target=None, baseline="plain", looks=()):
+    return Concluded(made, tuple(rows), golden, target or len(rows), looks, baseline)
 
 
 CORRECT = [9, 7, 5, 3] * 8

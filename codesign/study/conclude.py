@@ -108,6 +108,8 @@ def _gain(one: Concluded, base: Concluded | None) -> tuple[Interval | None, Inte
     if not shared:
         return None, None
     if one.campaign.strikes == base.campaign.strikes:
+        if len(shared) in one.looks:  # the data decided when to stop, so a fixed number is no plan
+            return interval_at_look(a - b, one.looks, bounds=(-1.0, 1.0)), None
         return paired_difference(a, b), None
     return None, unpaired_difference(a, b)
 

@@ -25,12 +25,12 @@ from codesign.study.loading import LoadedStudy
 from codesign.study.plan import plan
 from codesign.study.progress import Progress
 from codesign.study.results import Results
-from codesign.study.rows import TrialRow
+from codesign.study.rows import Task, TrialRow
 from codesign.study.schedule import Job
 from codesign.study.summary import summarise
 from codesign.study.trials import run_trials
 
-__all__ = ["campaigns_of", "output_folder", "run_study"]
+__all__ = ["campaigns_of", "jobs_of", "output_folder", "run_study", "stop_rule"]
 
 FIRST_LOOK = 20  # an interval of fewer trials says little about what was not seen
 CHUNK = 10
@@ -111,15 +111,9 @@ def _run(
 ) -> tuple[Concluded, ...]:
     """Run the missing trials of every campaign and read all of them back."""
     effort = built.study.spec.effort
-    looks: tuple[int, ...] = ()
     planned = plan(built.study.spec)
-    targets = {c.task.digest: p.trials for c, p in zip(campaigns, planned, strict=True)}
-    jobs = []
-    for campaign in campaigns:
-        trials = targets[campaign.task.digest]
-        if effort.half_width is not None and trials > FIRST_LOOK:
-            looks = planned_looks(FIRST_LOOK, trials)
-        jobs.append(Job(campaign.task, trials, looks))
+    wanted = [(c.task, p.trials) for c, p in zip(campaigns, planned, strict=True)]
+    jobs = jobs_of(wanted, effort.half_width)
     workers = effort.workers or os.cpu_count() or 1
     left = sum(len(results.missing(results.add_task(job.task), job.trials)) for job in jobs)
     say(f"campaigns {len(jobs)}, {left} of {sum(job.trials for job in jobs)} trials to run")
@@ -130,7 +124,7 @@ def _run(
         partial(make_worker, tuple(campaigns)),
         workers=min(workers, max(1, left // CHUNK)),
         chunk=CHUNK,
-        stop=_stop_rule(effort.half_width),
+        stop=stop_rule(jobs, effort.half_width),
         progress=progress,
     )
     counted = {outcome.task: outcome.trials for outcome in ended}
@@ -147,14 +141,30 @@ def _run(
     )
 
 
-def _stop_rule(half_width: float | None) -> Callable[[str, list[TrialRow]], bool] | None:
-    """Stop at a planned look when the interval of the accuracy is narrow."""
+def jobs_of(wanted: Sequence[tuple[Task, int]], half_width: float | None) -> list[Job]:
+    """How many trials of each task, and when to look whether its interval is narrow enough.
+
+    Args:
+        wanted: Tasks and how many trials of each, at most.
+        half_width: Of the interval at which a task may stop; None runs every trial.
+    """
+    jobs = []
+    for task, trials in wanted:
+        is_watched = half_width is not None and trials > FIRST_LOOK
+        jobs.append(Job(task, trials, planned_looks(FIRST_LOOK, trials) if is_watched else ()))
+    return jobs
+
+
+def stop_rule(
+    jobs: Sequence[Job], half_width: float | None
+) -> Callable[[str, list[TrialRow]], bool] | None:
+    """Stop a job at a planned look when the interval that will be reported is narrow enough."""
     if half_width is None:
         return None
+    looks = {job.task.digest: job.looks for job in jobs}
 
     def stop(task: str, rows: list[TrialRow]) -> bool:
         accuracy = np.array([row.correct / row.samples for row in rows])
-        looks = planned_looks(FIRST_LOOK, max(FIRST_LOOK, len(rows)))
-        return narrow_enough(accuracy, half_width, looks)
+        return narrow_enough(accuracy, half_width, looks[task])
 
     return stop
