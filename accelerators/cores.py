@@ -47,6 +47,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from accelerators.checks import Check
 from accelerators.cores_graph import check_prices, links_of, units_of
 from accelerators.cores_mapping import CoresMapping
 from accelerators.cores_schedule import schedule
@@ -79,7 +80,8 @@ class Cores:
         weights: ``resident``, ``reloaded``, or ``auto``: resident if all tiles fit at once.
         packet_bits: Width of the links of the mesh.
         counting: Rule by which actions are counted: ``schedule`` (`accelerators.cores_cost`) or
-            ``sana_fe`` (`accelerators.cores_events`). Cycles are those of the schedule under both.
+            ``sana_fe`` (`accelerators.cores_events`), which knows no time: cycles are still those
+            of the schedule, but no latency, static or clock energy is derived from them.
         zero_gating: Whether multipliers rest while a directly coded input is 0 (energy, not time).
         idle_neurons: Whether a neuron is ``updated`` or ``skipped`` in a step in which no spike
             reaches it and its membrane is 0 (energy, not time).
@@ -90,6 +92,7 @@ class Cores:
         static_power: Of a whole group of units, by unit.
         cycle_energy: Of a whole group of units in every cycle, whatever it does, by unit: its
             clock.
+        check: Published figures of the whole chip that these numbers must give again.
         sources: Citation of each source key.
     """
 
@@ -117,6 +120,7 @@ class Cores:
     area: dict[str, Quantity] = spec(default_factory=dict, unit="um2", low=0)
     static_power: dict[str, Quantity] = spec(default_factory=dict, unit="mW", low=0)
     cycle_energy: dict[str, Quantity] = spec(default_factory=dict, unit="pJ", low=0)
+    check: tuple[Check, ...] = ()
     sources: dict[str, str] = spec(default_factory=dict)
 
     def __post_init__(self) -> None:

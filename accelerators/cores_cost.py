@@ -69,11 +69,11 @@ def cost_of(mapping: CoresMapping, activity: Activity, guards: tuple[Guard, ...]
     once = tuple(row for row in count(mapping, activity) if row.count)
     once += tuple(row for guard in guards for row in _guarded(mapping, once, guard))
     cycles = schedule.inference_cycles * times
-    latency = cycles / chip.clock_mhz.value if chip.clock_mhz else None
+    timed = mapping.sheet.counting == "schedule"
+    latency = cycles / chip.clock_mhz.value if chip.clock_mhz and timed else None
     rows = [_times(row, times) for row in once]
     rows += [row for unit in chip.units for row in _static(unit, latency, cycles)]
-    for name, price in mapping.sheet.cycle_energy.items():
-        rows.append(CostRow("*", name, "*", "clock", cycles, 0, price.value * cycles, price.grade))
+    rows += _clocked(mapping.sheet, cycles) if timed else []
     layer_cycles = {
         plan.layer.name: (plan.last_cycle - plan.first_cycle) * schedule.steps * times
         for plan in schedule.plans
@@ -83,7 +83,8 @@ def cost_of(mapping: CoresMapping, activity: Activity, guards: tuple[Guard, ...]
         area_ge[unit] += more
     area_um2 = {unit.name: area for unit in chip.units if (area := _area(unit)) is not None}
     missing = {f"{r.unit}.{r.component}.{r.action}" for r in rows if r.energy_pj is None}
-    missing |= {"clock"} if latency is None else set()
+    missing |= {"clock"} if chip.clock_mhz is None else set()
+    missing |= set() if timed else {"time"}
     missing |= {f"{unit.name}.area" for unit in chip.units if unit.name not in area_um2}
     missing |= {f"{u.name}.static_power" for u in chip.units if u.static_power_mw is None}
     missing |= set() if mapping.sheet.cycle_energy else {"cycle_energy"}
@@ -233,6 +234,11 @@ def _static(unit: Unit, latency_us: float | None, cycles: int) -> Iterator[CostR
     if power is not None and latency_us is not None:
         energy = power.value * latency_us * PJ_PER_MW_US
         yield CostRow("*", unit.name, "*", "static", cycles, 0, energy, power.grade)
+
+
+def _clocked(sheet: Cores, cycles: int) -> Iterator[CostRow]:
+    for name, price in sheet.cycle_energy.items():
+        yield CostRow("*", name, "*", "clock", cycles, 0, price.value * cycles, price.grade)
 
 
 def _area(unit: Unit) -> float | None:
