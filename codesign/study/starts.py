@@ -22,11 +22,14 @@ name: NAME
 
 # The array of processing elements, and what stays in them while the rest streams through:
 # weight_stationary, output_stationary or input_stationary. `datapath: gemmini` is the mesh of that
-# generator (rows = cols, int8, 20-bit sums).
+# generator (rows = cols, int8, 20-bit sums). `timing` names the rule by which cycles are counted,
+# `zero_gating` the operands whose zeros save a multiplication: none, input, weight or both.
 rows: 8
 cols: 8
 dataflow: weight_stationary
 datapath: generic
+timing: datapath
+zero_gating: none
 
 # Widths of the registers, and what a sum does that does not fit: wrap or saturate. psum_* are the
 # running sums in the array, accumulator_* the sums in psum_sram to which the passes are added.
@@ -57,6 +60,7 @@ add: {{value: 0.1, unit: pJ, source: horowitz, grade: published}}  # 32 bits, 45
 # register_bit: {{value: 0.001, unit: pJ, source: book, grade: assumed}}  # writing one bit
 # element_area: {{value: 500, unit: um2, source: book, grade: assumed}}  # of one element
 # static_power: {{value: 5, unit: mW, source: book, grade: assumed}}  # of all elements
+# cycle_energy: {{value: 2, unit: pJ, source: book, grade: assumed}}  # of all elements: their clock
 
 sources:
   horowitz: "M. Horowitz, ISSCC 2014, doi 10.1109/ISSCC.2014.6757323, 45 nm, 0.9 V"
@@ -70,8 +74,11 @@ _CORES = f"""\
 use: accelerators:Cores
 name: NAME
 
-# Cores in x and y; each is a crossbar of axons (rows) × columns (neurons).
+# Routers in x and y, with `tile` cores at each; each core is a crossbar of axons (rows) × columns
+# (neurons). Inputs come in and outputs leave at the router of core `host`.
 mesh: [2, 2]
+tile: 1
+host: 0
 axons: 64
 columns: 32
 
@@ -91,6 +98,12 @@ weight_words: 8192
 weights: auto
 packet_bits: 32
 
+# How actions are counted (schedule or sana_fe), and what saves energy: multipliers that rest at an
+# input of 0, neurons that are skipped while nothing reaches them.
+counting: schedule
+zero_gating: false
+idle_neurons: updated
+
 {_NUMBERS}
 clock: {{value: 200, unit: MHz, source: design, grade: assumed}}
 energy:  # by component.action, of one word
@@ -99,6 +112,8 @@ energy:  # by component.action, of one word
   # packet.hop: {{value: 2.3, unit: pJ, source: book, grade: published}}
 area: {{}}  # by component or unit
 static_power: {{}}  # by unit
+cycle_energy: {{}}  # by unit: its clock
+# check:  # published figures of the whole chip that these numbers must give again
 
 sources:
   horowitz: "M. Horowitz, ISSCC 2014, doi 10.1109/ISSCC.2014.6757323, 45 nm, 0.9 V"
