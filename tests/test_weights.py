@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from codesign.errors import DataError
 from codesign.learning.weights import load_weights, read_weights
@@ -113,3 +114,31 @@ def test_names_and_shapes_must_be_the_modules(tmp_path: Path) -> None:
     torch.save(state | {"0.weight": torch.zeros(2, 4)}, path)
     with pytest.raises(DataError, match=r"0.weight has shape \(2, 4\), expected \(2, 3\)"):
         load_weights(model(), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "0.weight",
+            lambda v: v * np.nan,
+            r"0\.weight holds 6 of 6 values that are NaN or infinite",
+        ),
+        (
+            "1.running_var",
+            lambda v: v / 0,
+            r"1\.running_var holds 2 of 2 values that are NaN or inf",
+        ),
+        ("1.running_var", lambda v: -v, r"1\.running_var is -1 somewhere; a variance is not negat"),
+        ("0.weight", lambda v: v.to(torch.complex64), r"0\.weight holds complex numbers"),
+    ],
+)
+def test_values_that_are_no_finite_real_numbers_are_refused_and_change_nothing(
+    name: str, change: Callable[[Tensor], Tensor], message: str, tmp_path: Path
+) -> None:
+    path, target = tmp_path / "w.pt", model(2)
+    state = model(1).state_dict()
+    torch.save(state | {name: change(state[name])}, path)
+    with pytest.raises(DataError, match=message):
+        load_weights(target, path)
+    assert same(target, model(2))

@@ -27,7 +27,8 @@ def load_weights(module: nn.Module, path: Path) -> None:
         path: A state dict as torch.save writes it, or an ``.npz`` of arrays by name.
 
     Raises:
-        DataError: The file cannot be read, or its names or shapes are not the module's.
+        DataError: The file cannot be read, its names or shapes are not the module's, or a value is
+            no finite real number.
     """
     found = read_weights(path)
     wanted = module.state_dict()
@@ -51,7 +52,23 @@ def load_weights(module: nn.Module, path: Path) -> None:
                 f"{path}: {name} has shape {tuple(values.shape)}, expected "
                 f"{tuple(wanted[name].shape)}; was the model made with other arguments?"
             )
+        _require_numbers(path, name, values)
     module.load_state_dict(wanted | found)
+
+
+def _require_numbers(path: Path, name: str, values: Tensor) -> None:
+    if values.is_complex():
+        raise DataError(f"{path}: {name} holds complex numbers; expected real ones")
+    wrong = int((~torch.isfinite(values)).sum())
+    if wrong:
+        raise DataError(
+            f"{path}: {name} holds {wrong} of {values.numel()} values that are NaN or infinite; "
+            "the training that wrote it diverged, or the file is damaged"
+        )
+    if name.endswith("running_var") and bool((values < 0).any()):
+        raise DataError(
+            f"{path}: {name} is {float(values.min()):g} somewhere; a variance is not negative"
+        )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
