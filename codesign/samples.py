@@ -46,6 +46,9 @@ class Samples:
                 f"{self.name}: {len(inputs)} inputs but labels of shape {labels.shape}; "
                 "expected one label for each input"
             )
+        if labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
+            came = labels.min() if labels.dtype.kind in "iu" else labels.dtype
+            raise DataError(f"{self.name}: labels are class numbers from 0 on, came {came}")
         object.__setattr__(self, "inputs", read_only(inputs, inputs.dtype.str))
         object.__setattr__(self, "labels", read_only(labels))
 

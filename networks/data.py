@@ -131,6 +131,9 @@ def _pair(file: Path, images: NDArray[np.generic], labels: NDArray[np.generic]) 
         )
     if labels.shape != images.shape[:1]:
         raise DataError(f"{file}: {len(images)} images, labels of shape {labels.shape}")
+    if labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
+        came = labels.min() if labels.dtype.kind in "iu" else labels.dtype
+        raise DataError(f"{file}: labels are class numbers from 0 on, came {came}")
     planes = images[:, None] if images.ndim == 3 else images
     if planes.shape[1] not in (1, 3):
         planes = planes.transpose(0, 3, 1, 2)

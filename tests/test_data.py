@@ -146,6 +146,12 @@ def test_broken_archives_are_refused_by_name(tmp_path):
     write_npz(tmp_path, y_test=TEST_LABELS[:3])
     with pytest.raises(DataError, match="9 images, labels of shape"):
         networks.mnist(tmp_path)
+    write_npz(tmp_path, y_test=TEST_LABELS - 1 - TEST_LABELS.min())
+    with pytest.raises(DataError, match="labels are class numbers from 0 on, came -1"):
+        networks.mnist(tmp_path)
+    write_npz(tmp_path, y_test=TEST_LABELS + 0.5)
+    with pytest.raises(DataError, match="labels are class numbers from 0 on, came float64"):
+        networks.mnist(tmp_path)
     write_npz(tmp_path, x_test=TEST.astype(float))
     with pytest.raises(DataError, match="expected uint8 images"):
         networks.mnist(tmp_path)

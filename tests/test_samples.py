@@ -72,3 +72,7 @@ def test_floats_and_missing_labels_are_refused():
         Samples("f", "test", np.array([[0.5]]), np.array([0]))
     with pytest.raises(DataError, match="2 inputs but labels of shape"):
         Samples("f", "test", np.array([[1], [2]]), np.array([0]))
+    with pytest.raises(DataError, match="f: labels are class numbers from 0 on, came -1"):
+        Samples("f", "test", np.array([[1], [2]]), np.array([3, -1]))
+    with pytest.raises(DataError, match="f: labels are class numbers from 0 on, came float64"):
+        Samples("f", "test", np.array([[1]]), np.array([0.5]))

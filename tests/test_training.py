@@ -15,7 +15,7 @@ from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
 import networks
-from codesign.errors import LoweringError
+from codesign.errors import DataError, LoweringError
 from codesign.formats import NumberFormat
 from codesign.learning.batches import coded, outputs_of, shuffled
 from codesign.learning.coding import direct_coding
@@ -331,3 +331,10 @@ def test_what_cannot_be_lowered_is_said_before_any_training(data: Splits) -> Non
             progress=lambda what, done, total: told.append(what),
         )
     assert told == []
+
+
+def test_a_label_that_the_network_has_no_output_for_is_refused(data: Splits) -> None:
+    narrow = Net()
+    narrow.fc = nn.Linear(64, 3)
+    with pytest.raises(DataError, match=r"a label is 3, but the network has 3 outputs"):
+        train(Model("narrow", lambda: narrow), data, SHORT, Quantisation())

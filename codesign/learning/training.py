@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from codesign.digests import digest
-from codesign.errors import LoweringError
+from codesign.errors import DataError, LoweringError
 from codesign.learning.batches import batch_count, batches, outputs_of, shuffled
 from codesign.learning.coding import coding_for
 from codesign.learning.lowering import EXAMPLES, skeleton_of
@@ -317,6 +317,12 @@ class _Job:
 
 def _learn(optimiser: torch.optim.Optimizer, outputs: Tensor, labels: Tensor) -> float:
     """One step down the cross-entropy of logits, or of spike counts taken as such."""
+    highest, classes = int(labels.max()), outputs.shape[1]
+    if highest >= classes:
+        raise DataError(
+            f"a label is {highest}, but the network has {classes} outputs, for classes 0 to "
+            f"{classes - 1}; give it more, or other data"
+        )
     loss = functional.cross_entropy(outputs, labels)
     if not torch.isfinite(loss):
         raise LoweringError(
