@@ -190,6 +190,8 @@ def test_a_space_is_told_from_a_study(folder):
     space_in(folder)
     assert is_space(str(folder / "space.yaml"))
     assert not is_space(str(folder / "base.yaml"))
+    (folder / "latin.yaml").write_bytes(b"title: caf\xe9\n")
+    assert not is_space(str(folder / "latin.yaml"))  # what is wrong is told where it is read
 
 
 # What is wrong

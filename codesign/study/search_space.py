@@ -115,7 +115,11 @@ class DesignText:
 
 def is_space(name_or_path: str) -> bool:
     """Whether this names a search space rather than a study: it has parameters and a study."""
-    root, _ = compose(find_config(name_or_path).read_text(encoding="utf-8"), name_or_path)
+    try:
+        text = find_config(name_or_path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return False  # reading it as a study says what is wrong, and where
+    root, _ = compose(text, name_or_path)
     keys = {entry.key for entry in getattr(root, "entries", ())}
     return {"parameters", "study"} <= keys
 
