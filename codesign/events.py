@@ -211,6 +211,11 @@ class EventProgram:
         """Number of axons."""
         return len(self.weights)
 
+    @property
+    def executions(self) -> int:
+        """How often an inference is executed: once."""
+        return 1
+
     @cached_property
     def digest(self) -> str:
         """Content digest."""

@@ -172,12 +172,13 @@ SITES = {
 @pytest.mark.parametrize("waits", [True, False])
 def test_faults_of_every_component_do_what_they_do_in_the_cycle_model(waits):
     rng = np.random.default_rng(5)
-    mapping = replace(SHEET, waits=waits).map(network(rng), Placement())
+    sheet = replace(SHEET, waits=waits, time_out_cycles=3000)
+    mapping = sheet.map(network(rng), Placement())
     samples = spikes(rng, 1)
     program = mapping.program(())
     stimulus = stimuli(program, samples)[0]
     timeline = golden_timeline(program, stimulus)
-    model = CycleModel(workload(program, stimulus))
+    model = CycleModel(workload(program, stimulus), time_out_cycles=3000)
     trials, bits = [], []
     for (unit, component), place in list(SITES.items()) * 12:
         part = mapping.accelerator.unit(unit).component(component)

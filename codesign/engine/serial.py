@@ -65,10 +65,10 @@ def evaluate_events(
     check(effects, program)
     for i, stimulus in enumerate(stimuli):
         _check_stimulus(program, i, stimulus)
-    trial, sample = np.divmod(np.arange(effects.trials * len(stimuli)), max(1, len(stimuli)))
+    count = effects.trials * len(stimuli)
     runs = [
-        _Run(program, stimuli, Lanes(trial[i : i + LANES], sample[i : i + LANES]), effects).finish()
-        for i in range(0, len(trial), LANES)
+        _Run(program, stimuli, Lanes(i, min(i + LANES, count), len(stimuli)), effects).finish()
+        for i in range(0, count, LANES)
     ]
     shape = (effects.trials, len(stimuli))
     events = tuple(x for run in runs for x in run.events())
@@ -100,7 +100,7 @@ def evaluate(program: EventProgram, samples: Samples, effects: Effects) -> Obser
 def golden_timeline(program: EventProgram, stimulus: NDArray[np.void]) -> Timeline:
     """When the items of one inference without faults happen."""
     _check_stimulus(program, 0, stimulus)
-    run = _Run(program, [stimulus], Lanes(np.zeros(1, int), np.zeros(1, int)), Effects.none(1))
+    run = _Run(program, [stimulus], Lanes(0, 1, 1), Effects.none(1))
     run.finish()
     if not run.timeline:
         nothing = np.zeros(0, dtype=np.int64)
@@ -233,17 +233,20 @@ class _Run:
         program, places = self.program, self.places
         rows, size = lanes[:, None], program.neurons
         scans = (items.kind[lanes] == Action.scan)[:, None]
-        operand = np.where(scans, items.index[lanes][:, None], 0) * size + neurons
-        operand = places.alias[At.weight].apply(operand, rows, np.zeros_like(operand))
-        pattern = places.memory.read(lanes, operand)
-        pattern = places.weight_read.apply(pattern, rows, operand % size)
+        axons = np.where(scans, items.index[lanes][:, None], 0)
+        if places.alias[At.weight].any:
+            operand = axons * size + neurons
+            operand = places.alias[At.weight].apply(operand, rows, np.zeros_like(operand))
+            axons, neurons = np.divmod(operand, size)
+        pattern = places.memory.read(rows, axons, neurons)
+        pattern = places.weight_read.apply(pattern, rows, neurons)
         pattern = np.where(scans, pattern, items.weight[lanes][:, None])
-        pattern = places.weight.apply(pattern, rows, operand % size)
+        pattern = places.weight.apply(pattern, rows, neurons)
         weight = NumberFormat(program.weight_bits).decode(pattern & (1 << program.weight_bits) - 1)
         if not places.extended.any:
             return weight
         bits = program.layout.potential.bits
-        wide = places.extended.apply(weight & (1 << bits) - 1, rows, operand % size)
+        wide = places.extended.apply(weight & (1 << bits) - 1, rows, neurons)
         return NumberFormat(bits).decode(wide)
 
     def _book(self, lanes: Ints, neurons: Ints, spikes: NDArray[np.bool_], items: Items) -> None:

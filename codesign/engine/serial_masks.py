@@ -21,19 +21,36 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Lanes:
-    """Which trial and which sample each lane is, ``[lanes]``."""
+    """Some of all lanes, which are numbered ``trial * samples + sample``.
 
-    trial: Ints
-    sample: Ints
+    Attributes:
+        first, stop: Of these.
+        samples: Samples of a trial.
+    """
+
+    first: int
+    stop: int
+    samples: int
 
     def __len__(self) -> int:
-        return len(self.trial)
+        return self.stop - self.first
+
+    @property
+    def sample(self) -> Ints:
+        """``[lanes]`` which sample each is."""
+        return np.arange(self.first, self.stop) % self.samples
+
+    @property
+    def trials(self) -> tuple[int, int]:
+        """First and last trial among them."""
+        return self.first // self.samples, (self.stop - 1) // self.samples
 
     def of(self, row: np.void) -> Ints:
-        """Lanes that a row of effects strikes."""
-        start, stop = row["samples"]
-        mine = (self.trial == row["trial"]) & (self.sample >= start)
-        return np.flatnonzero(mine & ((stop < 0) | (self.sample < stop)))
+        """Lanes, counted from the first, that a row of effects strikes."""
+        start, stop = row["samples"].tolist()
+        stop = self.samples if stop < 0 else min(stop, self.samples)
+        base = int(row["trial"]) * self.samples - self.first
+        return np.arange(max(base + start, 0), min(base + stop, len(self)))
 
 
 class Masks:
@@ -75,46 +92,51 @@ class Masks:
 
 
 class Memory:
-    """Weights of all lanes; a lane has a copy of its own only where they are struck."""
+    """Weights of all lanes, as patterns; what is struck has a row (one axon's weights) of its own.
+
+    Attributes:
+        row_of: ``[lanes, axons]`` number of the row that holds a lane's weights of an axon.
+        rows: ``[rows, neurons]``; the first are the program's.
+    """
 
     def __init__(self, program: EventProgram, lanes: int) -> None:
-        self.bits = program.weight_bits
-        self.shape = program.weights.shape
-        pattern = (program.weights & (1 << self.bits) - 1).astype(np.uint16)
-        self.copies = [pattern.reshape(-1)]
-        self.copy_of = np.zeros(lanes, dtype=np.int64)
-        self._stacked: NDArray[np.uint16] | None = None
+        pattern = program.weights & (1 << program.weight_bits) - 1
+        self.rows = pattern.astype(np.int64)
+        self.neurons, self.used = program.neurons, program.axons
+        self.row_of = np.tile(np.arange(program.axons, dtype=np.int32), (lanes, 1))
+        self.owned = np.zeros((lanes, program.axons), dtype=bool)
 
     def strike(self, row: np.void, lanes: Ints) -> None:
         """Corrupt stored weights for good."""
-        where = np.add.outer(
-            np.array(box(row["k"], self.shape[0])) * self.shape[1],
-            np.array(box(row["n"], self.shape[1])),
-        ).ravel()
-        mask, value = int(row["mask"]), int(row["value"])
-        for lane in lanes.tolist():
-            copy = self._own(lane)
-            if row["op"] == Op.xor:
-                copy[where] ^= mask
-            else:
-                copy[where] = (copy[where] & ~np.uint16(mask)) | (value & mask)
+        axons = np.array(box(row["k"], self.row_of.shape[1]))
+        neurons = np.array(box(row["n"], self.neurons))
+        lane, axon = (x.ravel() for x in np.meshgrid(lanes, axons, indexing="ij"))
+        self._own(lane, axon)
+        at = self.row_of[lane, axon][:, None], neurons[None]
+        mask, value = row["mask"], row["value"]
+        if row["op"] == Op.xor:
+            self.rows[at] ^= mask
+        else:
+            self.rows[at] = (self.rows[at] & ~mask) | (value & mask)
 
-    def _own(self, lane: int) -> NDArray[np.uint16]:
-        if self.copy_of[lane] == 0:
-            if self._stacked is not None:
-                self.copies = list(self._stacked)
-            self.copy_of[lane] = len(self.copies)
-            self.copies.append(self.copies[0].copy())
-            self._stacked = None
-        elif self._stacked is not None:
-            return self._stacked[self.copy_of[lane]]
-        return self.copies[int(self.copy_of[lane])]
+    def _own(self, lane: Ints, axon: Ints) -> None:
+        """Give these lanes rows of their own for these axons."""
+        new = ~self.owned[lane, axon]
+        lane, axon = lane[new], axon[new]
+        needed = self.used + len(lane)
+        if needed > len(self.rows):
+            larger = np.zeros((2 * needed, self.neurons), dtype=np.int64)
+            larger[: self.used] = self.rows[: self.used]
+            self.rows = larger
+        numbers = np.arange(self.used, needed)
+        self.rows[numbers] = self.rows[self.row_of[lane, axon]]
+        self.row_of[lane, axon] = numbers
+        self.owned[lane, axon] = True
+        self.used = needed
 
-    def read(self, lanes: Ints, addresses: Ints) -> Ints:
-        """Patterns ``[lanes, n]`` at ``axon * neurons + neuron``."""
-        if self._stacked is None:
-            self._stacked = np.stack(self.copies)
-        return self._stacked[self.copy_of[lanes][:, None], addresses].astype(np.int64)
+    def read(self, lanes: Ints, axons: Ints, neurons: Ints) -> Ints:
+        """Patterns ``[lanes, n]``; lanes and axons ``[lanes, 1]`` or ``[lanes, n]``."""
+        return self.rows[self.row_of[lanes, axons], neurons]
 
 
 @dataclass(eq=False)
@@ -133,7 +155,9 @@ class Places:
         self.cell, self.read, self.write = (Masks(size, neurons) for _ in range(3))
         self.weight_read, self.weight, self.extended = (Masks(size, neurons) for _ in range(3))
         self.alias = {at: Masks(size, 1) for at in (At.cell, At.weight, At.line)}
-        table = self.effects.table
+        first, last = self.lanes.trials
+        start, stop = np.searchsorted(self.effects.table["trial"], [first, last + 1])
+        table = self.effects.table[start:stop]
         self.rows = [(row, self.lanes.of(row)) for row in table]
         self.rows = [(row, lanes) for row, lanes in self.rows if len(lanes)]
         self.starts: dict[int, list[int]] = {}
