@@ -66,7 +66,7 @@ def test_a_fault_is_explained_on_the_first_design_that_can_have_it(typed):
     assert re.search(r"^sample \d \(label \d\) on cnn: (masked|tolerated|sdc)$", out, re.MULTILINE)
     code, out, _ = typed("explain", "small.yaml", "neuron[0,3].membrane:20@cycle=90", "--sample=2")
     assert code == 0
-    assert "flip, from inference 2, cycle 90" in out
+    assert "flip, in inference 2, cycle 90" in out
     assert "sample 2 (label" in out
     assert "on snn: " in out
     assert "lif.0: membranes in their cells, position 0, channel 3" in out

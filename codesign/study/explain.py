@@ -28,7 +28,7 @@ from codesign.study.explain_place import Values
 from codesign.study.explain_values import touched
 from codesign.study.explained import Ended, Explanation, LayerChange, Reached, Story, Struck
 
-__all__ = ["explain"]
+__all__ = ["DETAILED", "ended_of", "explain", "outcome_of"]
 
 Ints: TypeAlias = NDArray[np.int64]
 Rows: TypeAlias = NDArray[np.void]
@@ -56,15 +56,15 @@ def explain(
     """
     if not isinstance(design.program, Program):
         raise UnsupportedError(
-            f"{design.name} runs a {type(design.program).__name__}; faults are explained layer by "
+            f"{design.name} has a program of another kind ({type(design.program).__name__}); this explains layer by "
             "layer, in a Program"
         )
     footprint = design.mapping.footprint(faults, len(samples))
     program, rows = design.program, footprint.effects.of_trial(0)
     golden = dense.golden(program, samples)
     faulty = dense.evaluate(program, samples, footprint.effects, golden=golden)
-    classes = [_outcome(faulty, golden, samples, i) for i in range(len(samples))]
-    ended = tuple(_ended(classes))
+    classes = [outcome_of(faulty, golden.outputs, samples.labels, i) for i in range(len(samples))]
+    ended = tuple(ended_of(classes))
     if sample is None:
         sample = ended[0].first
     if not 0 <= sample < len(samples):
@@ -95,8 +95,8 @@ def explain(
     )
 
 
-def _outcome(faulty: Observables, golden: dense.Golden, samples: Samples, i: int) -> str:
-    """How one sample ended, in the words of `codesign.engine.observables.Outcomes`."""
+def outcome_of(faulty: Observables, golden: Ints, labels: Ints, i: int) -> str:
+    """How sample i ended, in the words of `codesign.engine.observables.Outcomes`."""
     at = slice(i, i + 1)
     alone = Observables(
         faulty.outputs[:1, at],
@@ -104,12 +104,12 @@ def _outcome(faulty: Observables, golden: dense.Golden, samples: Samples, i: int
         faulty.detected[:1, at],
         faulty.hang[:1, at],
     )
-    counted = outcomes(alone, golden.outputs[at], samples.labels[at])
+    counted = outcomes(alone, golden[at], labels[at])
     names = [f.name for f in fields(Outcomes) if f.name != "correct"]
     return next(name for name in names if getattr(counted, name)[0])
 
 
-def _ended(classes: Sequence[str]) -> Iterator[Ended]:
+def ended_of(classes: Sequence[str]) -> Iterator[Ended]:
     """The outcomes that were met, the worst first."""
     for name in ("hang", "sdc", "detected", "tolerated", "corrected", "masked"):
         which = [i for i, outcome in enumerate(classes) if outcome == name]

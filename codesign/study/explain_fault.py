@@ -64,18 +64,22 @@ def parse_fault(text: str, accelerator: AcceleratorGraph, inference: int = 0) ->
     return fault
 
 
-def window_text(window: Window) -> str:
-    """When, in words.
+def window_text(fault: Fault, clock: str = "cycle") -> str:
+    """When a fault is there, in words; ``clock`` is what time is counted in.
 
-    >>> window_text(Window((2, 7), (2, 9)))
+    >>> site = FaultSite("array", (3, 5), "product", 0, 6)
+    >>> window_text(Fault(site, FaultModel.stuck1, Window((2, 7), (2, 9))))
     'from inference 2, cycle 7, until before inference 2, cycle 9'
     """
-    if window.first == (0, 0) and window.last is None:
+    window = fault.window
+    lasts = fault.model is not FaultModel.flip
+    if lasts and window.first == (0, 0) and window.last is None:
         when = "for good"
     else:
-        when = "from inference {}, cycle {}".format(*window.first)
+        inference, moment = window.first
+        when = f"{'from' if lasts else 'in'} inference {inference}, {clock} {moment}"
         if window.last is not None:
-            when += ", until before inference {}, cycle {}".format(*window.last)
+            when += f", until before inference {window.last[0]}, {clock} {window.last[1]}"
     return when + (f", in execution {window.execution}" if window.execution >= 0 else "")
 
 

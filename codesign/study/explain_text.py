@@ -10,9 +10,16 @@ from codesign.effects import At, Op
 from codesign.faults import FaultModel
 from codesign.study.explain_fault import window_text
 from codesign.study.explain_place import Touched
-from codesign.study.explained import Explanation, LayerChange, Story, Struck
+from codesign.study.explained import Ended, Explanation, LayerChange, Story, Struck
 
-__all__ = ["explanation_text"]
+__all__ = [
+    "OUTCOMES",
+    "axis_text",
+    "corruption_text",
+    "ended_text",
+    "explanation_text",
+    "outputs_text",
+]
 
 SHOWN_EFFECTS = 5  # of one fault
 SHOWN_OUTPUTS = 12
@@ -35,7 +42,7 @@ _PLACES = {
     At.write: "membranes as a step ends",
     At.line: "spikes",
 }
-_OUTCOMES = {
+OUTCOMES = {
     "masked": "the outputs are golden",
     "tolerated": "the outputs differ, the prediction is the same",
     "sdc": "silent data corruption: the prediction changes and nothing says so",
@@ -59,20 +66,18 @@ def _lines(told: Explanation) -> Iterator[str]:
         yield f"of all {told.faults} faults {told.idle} meet nothing in their window"
     yield ""
     yield f"sample {told.sample} (label {told.label}) on {told.design}: {told.outcome}"
-    yield f"  {_OUTCOMES[told.outcome]}"
+    yield f"  {OUTCOMES[told.outcome]}"
     before, after = told.predictions
-    yield f"  golden outputs {_vector(told.golden)}, class {before}"
-    yield f"  faulty outputs {_vector(told.faulty)}, class {after}"
+    yield f"  golden outputs {outputs_text(told.golden)}, class {before}"
+    yield f"  faulty outputs {outputs_text(told.faulty)}, class {after}"
     yield from _way(told)
     yield ""
-    yield f"all {sum(e.samples for e in told.ended)} samples: " + ", ".join(
-        f"{e.outcome} {e.samples} (first: sample {e.first})" for e in told.ended
-    )
+    yield ended_text(told.ended)
 
 
 def _story(told: Explanation, story: Story) -> Iterator[str]:
     fault = story.fault
-    yield f"{fault.site} {fault.model.name}, {window_text(fault.window)}"
+    yield f"{fault.site} {fault.model.name}, {window_text(fault)}"
     for layer, number in story.at_work:
         yield f"  {fault.site.unit} is at work on {layer} then, pass {number}"
     if not story.struck:
@@ -93,7 +98,7 @@ def _story(told: Explanation, story: Story) -> Iterator[str]:
 
 def _effect(told: Explanation, one: Struck, model: FaultModel) -> Iterator[str]:
     row, layer = one.row, told.layers[int(one.row["layer"])]
-    yield f"  {layer}: {_place(row)}, {_box(row)}: {_corruption(row)}{_when(row, told)}"
+    yield f"  {layer}: {_place(row)}, {_box(row)}: {corruption_text(row)}{_when(row, told)}"
     if one.touched is None:
         yield "    not on this sample"
     else:
@@ -143,13 +148,13 @@ def _box(row: np.void) -> str:
     axes = [("position", row["m"]), ("channel", row["n"])]
     if terms:
         axes.insert(1, ("term", row["k"]))
-    return ", ".join(_axis(name, *(int(i) for i in selector)) for name, selector in axes)
+    return ", ".join(axis_text(name, *(int(i) for i in selector)) for name, selector in axes)
 
 
-def _axis(name: str, start: int, stop: int, step: int) -> str:
+def axis_text(name: str, start: int, stop: int, step: int) -> str:
     """One axis of a box.
 
-    >>> _axis("channel", 0, -1, 1), _axis("term", 3, 4, 1), _axis("term", 0, 12, 3)
+    >>> axis_text("channel", 0, -1, 1), axis_text("term", 3, 4, 1), axis_text("term", 0, 12, 3)
     ('all channels', 'term 3', 'terms 0 to 9 in steps of 3')
     """
     if stop < 0:
@@ -161,7 +166,8 @@ def _axis(name: str, start: int, stop: int, step: int) -> str:
     return f"{name}s {start} to {last}" + (f" in steps of {step}" if step > 1 else "")
 
 
-def _corruption(row: np.void) -> str:
+def corruption_text(row: np.void) -> str:
+    """What an effect does to a value."""
     op, mask, value = Op(int(row["op"])), int(row["mask"]), int(row["value"])
     struck = [i for i in range(int(row["bits"])) if mask >> i & 1]
     bits = f"bit{'s' if len(struck) > 1 else ''} {', '.join(map(str, struck))}"
@@ -202,7 +208,15 @@ def _change(change: LayerChange, steps: int) -> str:
     return text + (f" of 0 to {steps - 1}" if last == steps - 1 else ", then golden again")
 
 
-def _vector(values: Sequence[int]) -> str:
+def ended_text(ended: Sequence[Ended]) -> str:
+    """How all samples of a run ended."""
+    return f"all {sum(e.samples for e in ended)} samples: " + ", ".join(
+        f"{e.outcome} {e.samples} (first: sample {e.first})" for e in ended
+    )
+
+
+def outputs_text(values: Sequence[int]) -> str:
+    """The first outputs of a sample."""
     more = f", … {len(values) - SHOWN_OUTPUTS} more" if len(values) > SHOWN_OUTPUTS else ""
     return f"[{', '.join(map(str, values[:SHOWN_OUTPUTS]))}{more}]"
 

@@ -7,15 +7,19 @@ from collections.abc import Callable
 
 from codesign.design import Design
 from codesign.errors import FaultError, StudyError, nearest
+from codesign.events import EventProgram
 from codesign.faults import Faults
+from codesign.samples import Samples
 from codesign.study.building import Built, build
 from codesign.study.explain import explain
+from codesign.study.explain_events import explain_events
+from codesign.study.explain_events_text import event_explanation_text
 from codesign.study.explain_fault import parse_fault
 from codesign.study.explain_text import explanation_text
 from codesign.study.loading import LoadedStudy
 from codesign.study.running import output_folder
 
-__all__ = ["explain_fault"]
+__all__ = ["explain_fault", "explained_text"]
 
 
 def explain_fault(
@@ -44,8 +48,22 @@ def explain_fault(
     design = _design(built, name, text)
     fault = parse_fault(text, design.accelerator, sample or 0)
     faults = Faults.of([[fault]], design.accelerator)
-    told = explain(design, faults, built.coded(design.name), sample)
-    return explanation_text(told)
+    return explained_text(design, faults, built.coded(design.name), sample)
+
+
+def explained_text(design: Design, faults: Faults, samples: Samples, sample: int | None) -> str:
+    """What the faults of one trial do to a design, whatever kind of program it runs.
+
+    Args:
+        design: Is struck.
+        faults: Of one trial.
+        samples: As the design's network reads them.
+        sample: Which is shown; None takes the first that ended worst.
+    """
+    program: object = design.program
+    if isinstance(program, EventProgram):
+        return event_explanation_text(explain_events(design, program, faults, samples, sample))
+    return explanation_text(explain(design, faults, samples, sample))
 
 
 def _design(built: Built, name: str | None, text: str) -> Design:

@@ -9,8 +9,7 @@ from codesign.engine import dense
 from codesign.errors import StudyError, nearest
 from codesign.study.building import build
 from codesign.study.campaign import Campaign, evaluate_trials
-from codesign.study.explain import explain
-from codesign.study.explain_text import explanation_text
+from codesign.study.explaining import explained_text
 from codesign.study.loading import LoadedStudy
 from codesign.study.results import Results
 from codesign.study.running import campaigns_of, output_folder
@@ -65,4 +64,4 @@ def replay(
 def _explained(campaign: Campaign, trial: int, sample: int | None) -> str:
     design, samples = campaign.design, campaign.samples
     faults = campaign.scenario.draw(design, [trial], campaign.seed, len(samples))
-    return explanation_text(explain(design, faults, samples, sample))
+    return explained_text(design, faults, samples, sample)
