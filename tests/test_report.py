@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from sample_findings import interval, sample_findings, small_findings
+from sample_trials import sample_front
 
 from codesign.intervals import Interval
 from codesign.report import finding_sentence, load_findings, write_report
@@ -79,6 +80,13 @@ def test_what_a_mitigation_adds_is_never_called_free_where_its_energy_is_not_kno
         "unpriced": "at no cost in time, its own energy not priced.",
         "larger": "for 1.0 % more area, its own energy not priced.",
     }
+
+
+def test_a_search_is_told_by_its_verdict() -> None:
+    found = replace(sample_findings(), front=replace(sample_front(), verdict="Found designs win."))
+    assert finding_sentence(found) == "Found designs win."
+    without = replace(found, front=sample_front())
+    assert finding_sentence(without) == finding_sentence(replace(found, front=None))
 
 
 def test_two_base_designs_stand_in_one_sentence() -> None:

@@ -16,6 +16,7 @@ import pytest
 from codesign.errors import StudyError
 from codesign.intervals import Interval
 from codesign.mapping import Cost, CostRow
+from codesign.report import finding_sentence
 from codesign.study.results import Results
 from codesign.study.search_check import load_space
 
@@ -167,7 +168,7 @@ def test_the_findings_make_a_page_with_the_search_on_it(searched, tmp_path):
     again = load_findings(tmp_path / "results.json")
     assert again.front is not None
     assert len(again.front.candidates) == len(found.findings.front.candidates)
-    assert found.verdict in again.note
+    assert finding_sentence(again) == found.verdict
 
 
 def test_a_found_design_has_its_own_network_and_chip_where_they_are_not_the_studys(searched):

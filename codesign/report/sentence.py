@@ -50,7 +50,12 @@ class KeyFigure:
 
 
 def finding_sentence(findings: Findings) -> str:
-    """What the study found, from its numbers alone; it says so where they cannot tell."""
+    """What the study found, from its numbers alone; it says so where they cannot tell.
+
+    Of a search it is the verdict.
+    """
+    if findings.front is not None and findings.front.verdict:
+        return findings.front.verdict
     head = headline(findings)
     if head is None:
         return _without_trials(findings)

@@ -164,8 +164,8 @@ class Vulnerability:
     Attributes:
         design, scenario: Names.
         group: ``layer``, ``bit``, ``layer·bit``, ``unit.component`` or ``instance``.
-        key: Of the group, for example ``conv1`` or ``conv1·7`` or ``array.weight_register`` or
-            ``3,5``.
+        key: Of the group, for example ``conv1``, ``array.weight_register·6``, ``conv1·7``,
+            ``array.weight_register`` or ``array.weight_register·3,5``.
         loss: Over the trials whose fault falls in the group.
         trials: How many these are.
     """
@@ -226,11 +226,13 @@ class Front:
         verified: Front members and hand-made designs evaluated again on unseen test samples and
             fault seeds: dicts with name, kind (``found`` or ``hand-made``), parameters, and for
             each objective an `Interval` or a float.
+        verdict: One sentence: whether what was found beats what was made by hand.
     """
 
     objectives: dict[str, str]
     candidates: tuple[dict[str, object], ...]
     verified: tuple[dict[str, object], ...]
+    verdict: str = ""
 
 
 @dataclass(frozen=True)

@@ -74,11 +74,11 @@ def tell(
         objectives=space.objectives,
         candidates=tuple(_candidate(r, f) for r, f in zip(ended.rows, on_front, strict=True)),
         verified=tuple(_verified(space, one) for one in verified),
+        verdict=sentence,
     )
     told = _summarised(space, verified, command, seconds)
-    note = " ".join(part for part in (space.spec.note, sentence) if part)
     failed = (*told.failed, *_failed(space, ended))
-    findings = replace(told, note=note, front=front, failed=failed)
+    findings = replace(told, note=space.spec.note, front=front, failed=failed)
     return Searched(findings, sentence, (*_lines(space, verified), "", *spoken(fought, names[1])))
 
 
