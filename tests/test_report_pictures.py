@@ -308,3 +308,12 @@ def test_too_many_passes_are_joined_without_losing_a_cycle() -> None:
         ("a", 0, 61), ("a", 62, 120), ("b", 120, 200)
     ]  # fmt: skip
     assert merged(many, most=100) == many
+
+
+def test_what_a_link_from_a_unit_to_itself_carries_ends_inside_the_picture() -> None:
+    units = [UnitPicture("core", "core", (2, 2), ())]
+    link = ChipLink("core", "core", "spike", 32)
+    picture = chip_svg(draw(units, [link]), "chip")
+    (width,) = re.findall(r'viewBox="0 0 ([\d.]+)', picture)
+    (start,) = re.findall(r'<text x="([\d.]+)"[^>]*>spike 32 b<', picture)
+    assert float(start) + svg.text_width("spike 32 b") <= float(width)

@@ -19,6 +19,7 @@ GAP_X, GAP_Y = 122.0, 58.0
 MARGIN, HEAD, FOOT = 8.0, 26.0, 18.0
 TRACK = 30.0  # between links that run back below the chip
 LOOP = 30.0
+LOOP_TEXT = 26.0  # from a unit to what its link to itself carries
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def chip_svg(
     layout = drawing.layout
     below = TRACK * len(layout.back) + (14.0 if layout.back else 0.0)
     loops = any(link.source == link.target for link in drawing.links)
-    width = layout.width + 2 * MARGIN
+    width = max([layout.width + 2 * MARGIN, *(_loop_end(drawing, link) for link in drawing.links)])
     height = layout.height + 2 * MARGIN + max(below, LOOP if loops else 0.0)
     parts = [style, *_links(drawing), *_loops(drawing)]
     names = []
@@ -229,8 +230,17 @@ def _loops(drawing: Drawing) -> list[str]:
         y = top + drawing.looks[u].height
         path = f"M{x + 3:.1f} {y - 22:.1f}h6q12 0 12 12v0q0 12 -12 12h-1"
         parts.append(_line(path, link))
-        parts.append(svg.text(x + 26, y - 6, link.told(), "start", "tick halo"))
+        parts.append(svg.text(x + LOOP_TEXT, y - 6, link.told(), "start", "tick halo"))
     return parts
+
+
+def _loop_end(drawing: Drawing, link: ChipLink) -> float:
+    """Where the text of a link from a unit to itself ends; 0 for other links."""
+    if link.source != link.target:
+        return 0.0
+    u = [unit.name for unit in drawing.units].index(link.source)
+    left, _ = _corner(drawing, u)
+    return left + drawing.looks[u].width + LOOP_TEXT + svg.text_width(link.told()) + LOOP_TEXT / 2
 
 
 def _line(path: str, link: ChipLink) -> str:
