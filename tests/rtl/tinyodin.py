@@ -137,7 +137,9 @@ def _judged(
     golden = (data["g_events"], data["g_snaps"], data["g_neur_final"])
     hang = bool(data["f_hang"][i])
     expected = recorded if timed else (recorded[0][:, 1], *recorded[1:])
-    same = hangs if hang else not hangs and _all_equal(shown, expected)
+    spikes, samples, words = shown
+    seen = (spikes, samples[:, : recorded[1].shape[1]], words)
+    same = hangs if hang else not hangs and _all_equal(seen, expected)
     return _Verdict(same, hang or not _all_equal(golden, recorded))
 
 
