@@ -7,7 +7,6 @@ judge a path and its arguments from source text, without importing; `bind` makes
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import inspect
@@ -236,24 +235,8 @@ def _names(shelf: str) -> tuple[str, ...]:
 def _catalogue(shelf: str, package: Path) -> dict[str, str]:
     """What a shelf offers, and the module of each, from source text."""
     if shelf == "scenarios":
-        return dict.fromkeys(_public_classes(package / "scenarios.py"), _SCENARIOS)
+        return {entry.name: entry.home for entry in shipped.scenarios()}
     return {entry.name: entry.home for entry in shipped.catalogue(shelf)}
-
-
-def _public_classes(file: Path) -> list[str]:
-    """The classes in the literal `__all__` of a module, without protocols."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    public: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            public |= set(ast.literal_eval(node.value))
-    return [
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.ClassDef)
-        and node.name in public
-        and "Protocol" not in [ast.unparse(base) for base in node.bases]
-    ]
 
 
 def _home(use: str) -> tuple[str, Path | None]:

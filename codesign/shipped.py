@@ -24,6 +24,7 @@ __all__ = [
     "engines",
     "find_config",
     "kernel_files",
+    "scenarios",
 ]
 
 SHELVES = ("accelerators", "networks", "mitigation")
@@ -125,6 +126,20 @@ def catalogue(shelf: str) -> tuple[Entry, ...]:
         module = folder / f"{homes[name]}.py"
         entries.append(Entry(name, f"{shelf}.{homes[name]}", _summary_of(name, module)))
     return tuple(entries)
+
+
+def scenarios() -> tuple[Entry, ...]:
+    """The scenarios that come with `codesign`, by name: the public classes of their module."""
+    tree = ast.parse((PACKAGE / "scenarios.py").read_text(encoding="utf-8"))
+    public = _literal(tree, "__all__", PACKAGE / "scenarios.py")
+    entries = [
+        Entry(node.name, "codesign.scenarios", _first_line(node))
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        and node.name in public
+        and "Protocol" not in [ast.unparse(base) for base in node.bases]
+    ]
+    return tuple(sorted(entries, key=lambda entry: entry.name))
 
 
 def engines() -> tuple[Entry, ...]:
