@@ -9,6 +9,8 @@ once.
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import os
 import re
 import shlex
@@ -23,6 +25,21 @@ if TYPE_CHECKING:
     from codesign import shipped
 
 __all__ = ["COMMANDS", "Command", "main"]
+
+
+PLAINLY = "codesign.plainly"
+PLAIN = {"−": "-", "–": "-", "±": "+-", "×": "x", "·": "*", "…": "...", "→": "->", "µ": "u"}
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that a terminal or file of another encoding cannot have."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    told = (
+        PLAIN.get(each, each.encode("ascii", "backslashreplace").decode())
+        for each in error.object[error.start : error.end]
+    )
+    return "".join(told), error.end
 
 
 class Command(NamedTuple):
@@ -52,6 +69,10 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] | None =
         The exit code: 0 done, 1 done and the answer is no, 2 bad input, 130 stopped by Ctrl-C.
     """
     typed = list(sys.argv[1:] if argv is None else argv)
+    codecs.register_error(PLAINLY, _plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=PLAINLY)
     try:
         return _dispatch(typed, COMMANDS if commands is None else commands)
     except CodesignError as error:
@@ -128,6 +149,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
     for shelf in shipped.SHELVES:
         _print_entries(shelf, shipped.catalogue(shelf))
+    _print_entries("scenarios", shipped.scenarios())
     for kind in shipped.CONFIG_KINDS:
         _print_entries(f"configs/{kind}", shipped.configs(kind))
     _print_entries("engines", shipped.engines())

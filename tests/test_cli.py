@@ -158,6 +158,25 @@ def test_the_process_ends_with_the_code_of_the_command() -> None:
     assert done.stderr == "codesign: no command 'lst'; did you mean 'list'?\n"
 
 
+def test_output_of_another_encoding_loses_no_sign_of_a_number() -> None:
+    code = (
+        "from codesign.cli import Command, main\n"
+        "main(['x'], [Command('x', 'X.', lambda p: None,"
+        " lambda a: print('\\u221284.2 \\u00b1 0.4 \\u00d7 \\u2603') or 0)])"
+    )
+    for encoding, told in (
+        ("ascii", "-84.2 +- 0.4 x \\u2603"),
+        ("latin-1", "-84.2 ± 0.4 × \\u2603"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+        assert (done.stdout.decode(encoding).strip(), done.stderr) == (told, b"")
+
+
 def test_a_reader_that_leaves_early_causes_no_trace() -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -184,6 +203,10 @@ def test_list_prints_every_shelf_kind_of_configuration_and_engine(
     titles = [*shipped.SHELVES, *(f"configs/{kind}" for kind in shipped.CONFIG_KINDS), "engines"]
     for title in titles:
         assert f"\n{title}\n" in f"\n{told}"
+    assert re.search(
+        r"^scenarios\n  FaultList +Faults that .*\n  RandomFaults +Every site", told, re.M
+    )
+    assert "  Scenario " not in told  # a protocol, nothing to use
     listed = [*map(shipped.catalogue, shipped.SHELVES), *map(shipped.configs, shipped.CONFIG_KINDS)]
     for entry in [entry for entries in listed for entry in entries]:
         assert re.search(rf"^  {re.escape(entry.name)} .*{re.escape(entry.summary)}$", told, re.M)
