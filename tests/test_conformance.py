@@ -14,9 +14,11 @@ from conformance import CHECKS, ConformanceError, Subject
 from cores_cases import WIDE, dense, pooled
 from systolic_cases import small_chip, tiny
 
+from accelerators import TinyOdin
 from codesign.formats import NumberFormat, Requantise
 from codesign.mapping import Family
-from codesign.network import Conv2d, Edge, Flatten, Input, Linear, NetworkGraph
+from codesign.network import Conv2d, Edge, Flatten, Input, Lif, Linear, NetworkGraph
+from codesign.samples import InputCoding
 
 torch.set_num_threads(1)
 
@@ -69,6 +71,32 @@ assert SUBJECTS
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_a_shipped_family_conforms(name, check):
     check(SUBJECTS[name])
+
+
+# An event-serial program has no layers, hence no place for what compares layer by layer.
+ANY_PROGRAM = (
+    conformance.check_every_site_has_a_name,
+    conformance.check_the_family_is_data,
+    conformance.check_assignments_cover_the_work,
+    conformance.check_books_add_up,
+    conformance.check_exposures_are_cycles,
+)
+
+
+def events() -> NetworkGraph:
+    """Spikes into two neurons of tinyODIN."""
+    spike = NumberFormat(1, signed=False)
+    layers = (
+        Input("x", (), (2,), spike),
+        Linear("y", (Edge("x"),), np.array([[3, 0], [0, 3]]), np.zeros(2, int), NumberFormat(4)),
+        Lif("s", (Edge("y"),), threshold=np.array([3, 4]), reset="zero", strict=False),
+    )
+    return NetworkGraph("two", layers, 2, InputCoding("rate", spike, steps=2))
+
+
+@pytest.mark.parametrize("check", ANY_PROGRAM, ids=lambda check: check.__name__)
+def test_an_event_serial_family_conforms_as_far_as_it_can_be_asked(check):
+    check(few(TinyOdin(name="chip"), events()))
 
 
 # Mistake, the check that finds it, what it says.

@@ -56,8 +56,8 @@ def explain(
     """
     if not isinstance(design.program, Program):
         raise UnsupportedError(
-            f"{design.name} has a program of another kind ({type(design.program).__name__}); this explains layer by "
-            "layer, in a Program"
+            f"{design.name} has a program of another kind ({type(design.program).__name__}); "
+            "this explains layer by layer"
         )
     footprint = design.mapping.footprint(faults, len(samples))
     program, rows = design.program, footprint.effects.of_trial(0)
