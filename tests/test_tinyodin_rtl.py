@@ -96,8 +96,9 @@ COMMON = ("late", "early", "ignored", "no_parameter_writeback", "disable_blocks_
 @beside
 @pytest.mark.parametrize("control", COMMON)
 def test_a_wrong_rule_or_a_moved_fault_makes_equality_fall(control):
-    # Of a third of the faults, 384, stay equal: late 348, early 349, ignored 106, no parameters 374,
-    # no erasure 382, weights read once 382, wrap 381, disabled not reset 362; as recorded with them.
+    # Of a third of the faults, 384, stay equal: late 348, early 349, ignored 106, no parameters
+    # 374, no erasure 382, weights read once 382, wrap 381, disabled not reset 362; these are also
+    # the figures recorded with the vectors.
     assert control in CONTROLS
     rows = judge(VECTORS / FILES[0], control=control, every=18)
     assert sum(row.different for row in rows if row.level == "cycle") > 0
