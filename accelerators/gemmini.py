@@ -12,10 +12,11 @@ them from its first slot on.
   R - 1 - i: the tile of the next request that toggles. The response to a request is A · W + B, rows
   in order.
 - Output stationary: the active register takes ``c + a · w`` with w the low 8 bits of b, which moves
-  down. The idle registers move down too: first the results of the request before, shifted right
-  with rounding half to even in their first cycle and clipped to 20 bits at every step, then D, the
-  row of slot i into row R - 1 - i: what the next request starts from. So the response to a request
-  is the result of the one before, last row first.
+  down. The idle registers move down too: first what they hold, clipped to 20 bits at every step,
+  then D, the row of slot i into row R - 1 - i. After a toggle they hold results, which are shifted
+  right with rounding half to even in their first cycle, and D is what the active ones start from.
+  So the response to a request that toggles is the result of those since the toggle before, and
+  otherwise the D of the request before; array rows last first.
 
 Cycle t is after the t-th clock edge; PE (r, c) meets slot j of request q at
 ``t = 3 + (R + 1) q + j + r + c``; in out_b and out_c of column c the slot's results stand at
@@ -72,7 +73,8 @@ class RequestProgram:
         d: ``[requests, rows, rows]``, likewise.
         toggles: ``[requests]`` bool, which requests exchange the active and the idle registers.
         dataflow: Of all requests.
-        shift: Right shift of results (output stationary).
+        shift: Right shift of results that leave (output stationary): of all requests, or
+            ``[requests]`` int64 of each.
     """
 
     a: NDArray[np.int64]
@@ -80,7 +82,7 @@ class RequestProgram:
     d: NDArray[np.int64]
     toggles: NDArray[np.bool_]
     dataflow: MeshDataflow = "weight_stationary"
-    shift: int = 0
+    shift: int | NDArray[np.int64] = 0
 
     def __post_init__(self) -> None:
         for name in ("a", "b", "d"):
@@ -91,9 +93,8 @@ class RequestProgram:
             raise DataError(f"a, b and d are [requests, rows, rows], came {sorted(shapes)}")
         if self.toggles.shape != self.a.shape[:1]:
             raise DataError(f"toggles is [requests], came {self.toggles.shape}")
-        if self.dataflow == "output_stationary" and not self.toggles.all():
-            message = "an output-stationary request that does not toggle is not modelled"
-            raise UnsupportedError(message)
+        if np.shape(self.shift) not in ((), self.toggles.shape):
+            raise DataError(f"shift is a number or [requests], came {np.shape(self.shift)}")
 
     @property
     def requests(self) -> int:
@@ -132,14 +133,43 @@ class RequestProgram:
         return np.array(found)
 
     @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """``[requests]`` the request since which the same register is active."""
+        groups = np.maximum.accumulate(np.arange(self.requests) * self.toggles)
+        return read_only(groups)
+
+    @cached_property
+    def results(self) -> NDArray[np.int64]:
+        """``[requests]`` the response with the sums of a request; the number of requests: none."""
+        later = np.append(np.flatnonzero(self.toggles), self.requests)
+        return read_only(later[np.searchsorted(later, np.arange(self.requests), side="right")])
+
+    @cached_property
+    def loaded(self) -> NDArray[np.int64]:
+        """``[requests]`` whose D a response starts from (output stationary); -1: from zeros."""
+        before = np.arange(self.requests) - 1
+        since = self.groups[np.maximum(before, 0)] - 1
+        return read_only(np.where(self.toggles & (before >= 0), since, before))
+
+    @cached_property
+    def terms(self) -> NDArray[np.int64]:
+        """``[requests]`` terms of a response; what is not summed up has as many that are zero."""
+        terms = np.full(self.requests, self.rows)
+        if self.dataflow == "output_stationary":
+            some = np.flatnonzero(self.toggles[1:]) + 1
+            terms[some] = self.rows * (some - self.groups[some - 1])
+        return read_only(terms)
+
+    @cached_property
     def network(self) -> NetworkGraph:
         """One layer for each response, and all of them behind one another."""
-        size = self.rows
+        size, width = self.rows, int(self.terms.max())
         form = NumberFormat(8)
-        layers: list[Layer] = [Input("rows", (), shape=(self.requests * size, size), format=form)]
+        layers: list[Layer] = [Input("rows", (), shape=(self.requests * size, width), format=form)]
         for request in range(self.requests):
             whole = (request * size, (request + 1) * size, 1)
-            layers.append(Slice(f"a{request}", (Edge("rows"),), slices=(whole, (0, size, 1))))
+            terms = (0, int(self.terms[request]), 1)
+            layers.append(Slice(f"a{request}", (Edge("rows"),), slices=(whole, terms)))
             weight, bias = self._operands(request)
             layers.append(Linear(f"r{request}", (Edge(f"a{request}"),), weight=weight, bias=bias))
         edges = tuple(Edge(f"r{request}") for request in range(self.requests))
@@ -150,22 +180,28 @@ class RequestProgram:
     @cached_property
     def samples(self) -> Samples:
         """The one sample: the rows of A in the order in which they make responses."""
-        blocks = self.a
-        if self.dataflow == "output_stationary":
-            # Slot j carries column j of A; responses come a request later, last row first.
-            turned = self.a[:-1].transpose(0, 2, 1)[:, ::-1]
-            blocks = np.concatenate([np.zeros_like(self.a[:1]), turned])
-        inputs = blocks.reshape(1, self.requests * self.rows, self.rows)
+        blocks = np.zeros((self.requests, self.rows, int(self.terms.max())), dtype=np.int64)
+        for request in range(self.requests):
+            if self.dataflow == "weight_stationary":
+                blocks[request] = self.a[request]
+            elif self.toggles[request] and request:
+                # Slot j carries column j of A; the last array row leaves first.
+                columns = np.concatenate(self.a[self.groups[request - 1] : request])
+                blocks[request, :, : len(columns)] = columns.T[::-1]
+        inputs = blocks.reshape(1, self.requests * self.rows, -1)
         return Samples("requests", "test", inputs, np.zeros(1, dtype=np.int64))
 
     def program(self, guards: tuple[Guard, ...] = ()) -> Program:
         """What the mesh computes: 20 bits that wrap, and the way out."""
         form = NumberFormat(20, overflow="wrap")
-        readout = None
-        if self.dataflow == "output_stationary":
-            readout = Requantise(1, self.shift, form.low, form.high, "half_even")
-        sums = MacArithmetic(form, form, (self.rows,), bias_in="load", readout=readout)
-        arithmetic = {f"r{request}": sums for request in range(self.requests)}
+        shift = np.broadcast_to(self.shift, self.toggles.shape) * self.toggles
+        arithmetic = {}
+        for request, terms in enumerate(self.terms.tolist()):
+            readout = None
+            if self.dataflow == "output_stationary":
+                readout = Requantise(1, int(shift[request]), form.low, form.high, "half_even")
+            sums = MacArithmetic(form, form, (terms,), bias_in="load", readout=readout)
+            arithmetic[f"r{request}"] = sums
         return Program(self.network, arithmetic, guards=guards)
 
     def footprint(self, faults: Faults, inferences: int = 1) -> Footprint:
@@ -201,8 +237,12 @@ class RequestProgram:
             tile = int(self.tiles[request])
             weight = self.d[tile][::-1].T if tile >= 0 else zeros
             return weight, self.b[request]
-        return (self.b[request - 1].T if request >= 1 else zeros), self.start(request)
+        weight = np.zeros((self.rows, int(self.terms[request])), dtype=np.int64)
+        if self.toggles[request] and request:
+            weight = np.concatenate(self.b[self.groups[request - 1] : request]).T
+        return weight, self.start(request)
 
     def start(self, response: int) -> NDArray[np.int64]:
         """``[rows, rows]`` what a response starts from (output stationary), row by row of it."""
-        return self.d[response - 2] if response >= 2 else np.zeros_like(self.d[0])
+        loaded = int(self.loaded[response])
+        return self.d[loaded] if loaded >= 0 else np.zeros_like(self.d[0])

@@ -1,17 +1,21 @@
 """What faults in an output-stationary mesh touch; the datapath stands in `accelerators.gemmini`.
 
-The response to request p is the result of request p - 1, last row first: response row i comes from
-array row R - 1 - i. For the PE in row r and slot j of request q:
+Requests since a toggle form a group, which sums up in one register; its terms are those of the
+slots of its requests in order. The group's result is the response to the next request that toggles,
+last row first: response row i comes from array row R - 1 - i. The response to a request that does
+not toggle is the D of the request before, likewise. For the PE in row r and slot j of request q:
 
-- ``a``: term j of row r in columns c and behind; ``b``: the weight of term j in rows r and below;
+- ``a``: a term of row r in columns c and behind; ``b``: its weight in rows r and below;
   ``product``: that term; ``mac_out``: the sum after it.
-- The active register: the sum before term j (j = 0: the start value). In slot 0 of the next
-  request, idle by then, it still holds the sum, all 32 bits; the bubble belongs to that slot.
-- The idle register: the result of row r - j on its way out, and after those the start value of row
-  R - j + r on its way to request q + 1. ``d``: likewise of row r - 1 - j, and R - 1 - j + r.
+- The active register: the sum before that term, or the start value in slot 0 of a group. In slot 0
+  of the next request, if idle by then, it still holds the sum, all 32 bits; the bubble belongs to
+  that slot.
+- The idle register: what leaves row r - j, and after those the D of row R - j + r of request q, on
+  its way to be a start value or the next response. ``d``: likewise of row r - 1 - j, and
+  R - 1 - j + r.
 - ``out_c``: row j of the response on its way out. ``out_b`` carries B out of the mesh.
-- A stuck register in row r corrupts results of the rows above it on their way out, start values of
-  the rows below (and its own) on their way in, and what is summed up in it.
+- A stuck register in row r corrupts what comes from rows above it on its way out, what goes to rows
+  below on its way in, and what rests in it.
 
 Values are clipped to 20 bits at every step down. The engine clips a result once, on its way out; a
 start value that a 32-bit register corrupts beyond 20 bits is an end of the range one row further
@@ -58,14 +62,15 @@ def strike_output_stationary(
 
 def _strike_terms(slots: Slots, component: str) -> None:
     """Operands, products and sums of single terms."""
-    seen = slots.streamed()
-    met = Met(seen.index, seen.response + 1, seen.index, seen.index)
-    met, k = _response_rows(slots, met, below=component == "b"), run(seen.first, seen.last)
-    exists = met.response < slots.program.requests
-    met, k = met.take(exists), k[exists]
+    program, seen = slots.program, slots.streamed()
+    before = program.rows * (seen.response - program.groups[seen.response])
+    met = Met(seen.index, program.results[seen.response], seen.index, seen.index)
+    k = run(before + seen.first, before + seen.last)
+    exists = met.response < program.requests
+    met, k = _response_rows(slots, met, below=component == "b").take(exists), k[exists]
     col = slots.col[met.index]
     if component == "a":
-        columns = {"k": k, "n": run(col, slots.program.rows)}
+        columns = {"k": k, "n": run(col, program.rows)}
         slots.add(met, Place(Kind.operand, At.input, 8), columns, col)
     elif component == "b":
         columns = {"k": k, "n": single(col)}
@@ -73,13 +78,13 @@ def _strike_terms(slots: Slots, component: str) -> None:
     elif component == "product":
         slots.add(met, Place(Kind.term, At.product, 16), {"k": k, "n": single(col)})
     else:
-        stuck = slots.stuck[met.index]
-        slots.add(
-            met.take(stuck), Place(Kind.accumulator, At.every, SUM), {"n": single(col[stuck])}
-        )
+        place = Place(Kind.accumulator, At.every, SUM)
+        stuck = slots.stuck[met.index] & (k[:, 0] == 0)  # said once for all terms
+        slots.add(met.take(stuck), place, {"n": single(col[stuck])})
+        flip = ~slots.stuck[met.index]
         after = {"segment": k[:, 0] * 0, "after": k[:, 1], "n": single(col)}
-        flips = {name: value[~stuck] for name, value in after.items()}
-        slots.add(met.take(~stuck), Place(Kind.accumulator, At.after, SUM), flips)
+        flips = {name: value[flip] for name, value in after.items()}
+        slots.add(met.take(flip), Place(Kind.accumulator, At.after, SUM), flips)
 
 
 def _response_rows(slots: Slots, met: Met, *, below: bool) -> Met:
@@ -92,27 +97,38 @@ def _response_rows(slots: Slots, met: Met, *, below: bool) -> Met:
 
 
 def _strike_register(slots: Slots, number: int) -> None:
-    """A register that sums up in one request and shifts in the next."""
+    """A register that sums up in one group and shifts in the next."""
     _strike_stuck_register(slots, number)
     program, size = slots.program, slots.program.rows
     bubble = slots.slot == size
     request, slot = slots.request + bubble, np.where(bubble, 0, slots.slot)
     flip = ~slots.stuck & (request < program.requests)
-    is_active = program.active[np.minimum(request, program.requests - 1)] == number
-    row = slots.row
+    now = np.minimum(request, program.requests - 1)
+    is_active = program.active[now] == number
+    row, result, loads = slots.row, program.results[now], _loads(program)[now]
+    summed = size * (now - program.groups[now]) + slot
 
     def met(some: NDArray[np.bool_], response: Ints, array_row: Ints) -> Met:
         i = np.flatnonzero(flip & some & (response < program.requests))
         at = size - 1 - array_row[i]
         return Met(i, response[i], at, at + 1)
 
-    _add_sum(slots, met(is_active & (slot > 0), request + 1, row), slot)
-    _add_start(slots, met(is_active & (slot == 0), request + 1, row), at_rest=True)
-    _add_sum(slots, met(~is_active & (slot == 0), request, row), slot + size)
+    running = met(is_active & (summed > 0), result, row)
+    _add_sum(slots, running, summed[running.index])
+    _add_start(slots, met(is_active & (summed == 0), result, row), at_rest=True)
+    rested = met(~is_active & (slot == 0), request, row)
+    _add_sum(slots, rested, program.terms[rested.response])
     leaving = ~is_active & (slot > 0) & (row >= slot)
     _add_out(slots, met(leaving, request, row - slot), REGISTER)
     entering = ~is_active & (slot > 0) & (row < slot)
-    _add_start(slots, met(entering, request + 2, size - slot + row), at_rest=False)
+    _add_start(slots, met(entering, loads, size - slot + row), at_rest=False)
+
+
+def _loads(program: RequestProgram) -> Ints:
+    """``[requests]`` the response that starts from the D of a request; their number: none."""
+    following = np.append(np.arange(1, program.requests), program.requests)
+    last = np.minimum(following, program.requests - 1)
+    return np.where(program.toggles[last], program.results[last], following)
 
 
 def _strike_stuck_register(slots: Slots, number: int) -> None:
@@ -122,20 +138,22 @@ def _strike_stuck_register(slots: Slots, number: int) -> None:
     index, response = np.repeat(stuck, len(served)), np.tile(served, len(stuck))
     own = size - 1 - slots.row[index]
     here = Met(index, response, own, own + 1)
-    summed, power_up = here.take(response > 0), here.take(response == 0)
+    sums = program.toggles[response] & (response > 0)
+    summed, rested = here.take(sums), here.take(~sums)
     slots.add(summed, Place(Kind.accumulator, At.every, REGISTER), _column(slots, summed), 1)
-    _add_sum(slots, power_up, np.full(len(slots.row), size))
+    _add_sum(slots, rested, program.terms[rested.response])
     _add_start(slots, summed, at_rest=True)
     _add_out(slots, Met(index, response, own + 1, own * 0 + size), REGISTER)
     # Start values pass that were loaded, one element at a time because they may be clipped.
-    loaded = np.flatnonzero(response > 1)
+    loaded = np.flatnonzero(program.loaded[response] >= 0)
     again, at = repeated(own[loaded])
     i = loaded[again]
     _add_start(slots, Met(index[i], response[i], at, at + 1), at_rest=False)
 
 
 def _add_sum(slots: Slots, met: Met, after: Ints) -> None:
-    columns = _column(slots, met) | {"after": after[met.index], "segment": met.index * 0}
+    """Sums in a register, after so many terms each."""
+    columns = _column(slots, met) | {"after": after, "segment": met.index * 0}
     slots.add(met, Place(Kind.accumulator, At.after, REGISTER), columns, 1)
 
 
@@ -184,15 +202,16 @@ def _strike_d(slots: Slots) -> None:
     i = np.flatnonzero(flip & (row > slot))
     at = size - row[i] + slot[i]
     _add_out(slots, Met(i, request[i], at, at + 1), SUM)
-    i = np.flatnonzero(flip & (row <= slot) & (request + 2 < program.requests))
+    loads = _loads(program)[np.clip(request, 0, program.requests - 1)]
+    i = np.flatnonzero(flip & (row <= slot) & (loads < program.requests))
     at = slot[i] - row[i]
-    entering = [Met(i, request[i] + 2, at, at + 1)]
+    entering = [Met(i, loads[i], at, at + 1)]
     responses = np.arange(program.requests)
     stuck = np.flatnonzero(slots.stuck)
     index, response = np.repeat(stuck, len(responses)), np.tile(responses, len(stuck))
     _add_out(slots, Met(index, response, size - row[index], index * 0 + size), SUM)
     loaded = Met(index, response, index * 0, size - row[index])
-    entering.append(loaded.take(response > 1))
+    entering.append(loaded.take(program.loaded[response] >= 0))
     for met in entering:
         first = slots.row[met.index] == 0
         for some, bits in ((first, PORT), (~first, SUM)):

@@ -145,6 +145,7 @@ def clocked(program: RequestProgram, faults: Faults) -> Ints:
     }
     strikes = Strikes(faults, parts, program.cycles, {})
     resting = program.dataflow == "weight_stationary"
+    assert isinstance(program.shift, int), "one shift for all requests"
     mesh = Mesh(size, strikes, resting, program.shift)
     turned = np.cumsum(program.toggles) % 2 == 1
     found = np.zeros((requests * size, size, faults.trials), dtype=np.int64)

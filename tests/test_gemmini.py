@@ -33,6 +33,8 @@ PROGRAMMES: dict[str, tuple[MeshDataflow, list[int], int]] = {
     "weights of power-up used again": ("weight_stationary", [0, 0, 1, 0, 1, 1], 0),
     "output stationary": ("output_stationary", [1, 1, 1, 1, 1], 0),
     "output stationary, shifted": ("output_stationary", [1, 1, 1, 1, 1], 5),
+    "output stationary over several requests": ("output_stationary", [1, 1, 0, 0, 1, 0, 1], 3),
+    "output stationary from power-up's zeros": ("output_stationary", [0, 0, 1, 0, 1], 2),
 }
 assert PROGRAMMES
 
@@ -117,6 +119,15 @@ def test_an_output_stationary_response_is_that_of_the_request_before_last_row_fi
         assert (golden[request] == np.rint(total[::-1] / 32)).all()
 
 
+def test_requests_that_do_not_toggle_add_to_a_result_and_return_what_was_to_be_loaded():
+    program = programme("output stationary over several requests")
+    golden = responses(program, Effects.none(1))[0].reshape(7, 4, 4)
+    for request in (2, 3, 5):
+        assert (golden[request] == program.d[request - 1]).all()
+    sums = sum(program.a[i].T @ program.b[i] for i in (1, 2, 3))
+    assert (golden[4] == np.rint((sums + program.d[0][::-1])[::-1] / 8)).all()
+
+
 @pytest.mark.parametrize("name", PROGRAMMES)
 def test_golden_responses_equal_the_clocked_mesh(name):
     program = programme(name)
@@ -180,10 +191,10 @@ def test_operands_of_requests_have_one_shape():
         RequestProgram(a, a, a, np.ones(2, bool))
 
 
-def test_results_that_stay_for_another_request_are_not_modelled():
+def test_a_shift_is_one_number_or_one_of_each_request():
     a = np.zeros((2, 4, 4), int)
-    with pytest.raises(UnsupportedError, match="that does not toggle is not modelled"):
-        RequestProgram(a, a, a, np.array([True, False]), "output_stationary")
+    with pytest.raises(DataError, match=r"shift is a number or \[requests\], came \(3,\)"):
+        RequestProgram(a, a, a, np.ones(2, bool), "output_stationary", np.array([1, 2, 3]))
 
 
 @pytest.mark.parametrize(

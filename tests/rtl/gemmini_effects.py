@@ -14,7 +14,6 @@ from accelerators.gemmini_network import active_register
 from accelerators.gemmini_requests import MeshRequests
 from accelerators.gemmini_strikes import MeshFault
 from accelerators.systolic_mapping import SystolicMapping
-from codesign.accelerator import AcceleratorGraph
 from codesign.engine.dense import evaluate
 from codesign.errors import UnsupportedError
 from codesign.faults import FAULT, FaultModel, Faults
@@ -52,7 +51,7 @@ def judge_effects(
         UnsupportedError: Requests that effects do not cover.
     """
     program = request_program(requests)
-    table = fault_table(faults, program.accelerator, program.rows)
+    table = fault_table(faults, program)
     effects = program.footprint(table).effects
     outputs = evaluate(program.program(), program.samples, effects).outputs
     found = outputs.reshape(len(faults), -1, program.rows)
@@ -69,12 +68,10 @@ def request_program(requests: MeshRequests) -> RequestProgram:
     """The requests as tensors.
 
     Raises:
-        UnsupportedError: Dataflows, shifts, transposition or rows that this does not cover.
+        UnsupportedError: Dataflows, transposition or rows that this does not cover.
     """
     if len(set(requests.weight_stationary.tolist())) != 1:
         raise UnsupportedError("requests of both dataflows in one programme")
-    if len(set(requests.shift.tolist())) != 1 and not requests.weight_stationary[0]:
-        raise UnsupportedError("output-stationary requests with several shifts")
     if requests.transposes.any():
         raise UnsupportedError("requests through the transposer")
     if (requests.slots != requests.rows).any():
@@ -86,14 +83,23 @@ def request_program(requests: MeshRequests) -> RequestProgram:
         requests.d,
         requests.toggles,
         "weight_stationary" if rests else "output_stationary",
-        0 if rests else int(requests.shift[0]),
+        0 if rests else requests.shift,
     )
 
 
-def fault_table(faults: list[list[MeshFault]], graph: AcceleratorGraph, rows: int) -> Faults:
-    """Faults of data registers and nets, as campaigns know them."""
-    parts = {part.name: i for i, (_, part) in enumerate(graph.components())}
-    listed = [(trial, fault) for trial, some in enumerate(faults) for fault in some]
+def fault_table(faults: list[list[MeshFault]], program: RequestProgram) -> Faults:
+    """Faults of data registers and nets, as campaigns know them.
+
+    A flip after the last response has left is none.
+    """
+    rows = program.rows
+    parts = {part.name: i for i, (_, part) in enumerate(program.accelerator.components())}
+    listed = [
+        (trial, fault)
+        for trial, some in enumerate(faults)
+        for fault in some
+        if fault.kind != "flip" or fault.cycle < program.cycles
+    ]
     table = np.zeros(len(listed), dtype=FAULT)
     for row, (trial, fault) in zip(table, listed, strict=True):
         flips = fault.kind == "flip"
