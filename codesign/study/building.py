@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,11 @@ def build(study: LoadedStudy, folder: Path, say: Callable[[str], None]) -> Built
         CodesignError: Data, model or mapping cannot be made.
     """
     spec = study.spec
-    splits: Splits = bind(
+    splits = bind(
         spec.data.use, spec.data.arguments, study.allow, path="data", folder=study.loaded.folder
     )
+    if not isinstance(splits, Splits):
+        raise _other(study, "data", "a data set gives codesign.samples.Splits", splits)
     networks = {name: _network(study, name, splits, folder, say) for name in spec.networks}
     test = splits.test.take(min(spec.effort.samples, len(splits.test)))
     if spec.effort.samples > len(splits.test):
@@ -101,6 +103,12 @@ def build(study: LoadedStudy, folder: Path, say: Callable[[str], None]) -> Built
     return Built(study, splits, test, networks, designs, planned)
 
 
+def _other(study: LoadedStudy, path: str, wanted: str, came: object) -> StudyError:
+    """What a part of the user's own is not."""
+    what = f"{wanted}; came a {type(came).__name__}"
+    return StudyError(str(study.loaded.problem(path, what)))
+
+
 def scenario_of(study: LoadedStudy, planned: Planned) -> Scenario:
     """The scenario of a planned campaign at its rate."""
     fault = study.spec.faults[planned.scenario]
@@ -108,6 +116,11 @@ def scenario_of(study: LoadedStudy, planned: Planned) -> Scenario:
     scenario: Any = bind(
         fault.use, fault.arguments, study.allow, path=at, folder=study.loaded.folder
     )
+    if not (is_dataclass(type(scenario)) and callable(getattr(scenario, "draw", None))):
+        what = "a scenario is a frozen dataclass with draw, so that trials know what they are of"
+        raise _other(study, at, what, scenario)
+    if planned.rate is not None and not hasattr(scenario, "rate"):
+        raise _other(study, at, "a scenario that is given rates has a field rate", scenario)
     made: Scenario = scenario if planned.rate is None else replace(scenario, rate=planned.rate)
     return made
 
@@ -115,6 +128,8 @@ def scenario_of(study: LoadedStudy, planned: Planned) -> Scenario:
 def _network(
     study: LoadedStudy, name: str, splits: Splits, folder: Path, say: Callable[[str], None]
 ) -> BuiltNetwork:
+    from torch import nn
+
     from codesign.learning.training import Model, train
     from codesign.learning.weights import load_weights
 
@@ -125,6 +140,8 @@ def _network(
     def make() -> Any:
         path, beside = f"networks.{name}", study.loaded.folder
         module: Any = bind(spec.use, spec.arguments, study.allow, path=path, folder=beside)
+        if not isinstance(module, nn.Module):
+            raise _other(study, path, "a network is a torch.nn.Module", module)
         if spec.weights is not None:
             load_weights(module, spec.weights)
         return module
@@ -195,7 +212,10 @@ def _design(
         mitigation = study.spec.mitigations[variant.mitigation]
         part: Mitigation = bind(mitigation.use, mitigation.arguments, study.allow, path=at)
         context = Context(calibration, study.spec.seed)
-        return replace(part.apply(made[variant.design], context), name=variant.name)
+        changed = part.apply(made[variant.design], context)
+        if not isinstance(changed, Design):
+            raise StudyError(f"apply gives a codesign.design.Design, came {type(changed).__name__}")
+        return replace(changed, name=variant.name)
     except SchemaErrors:
         raise
     except CodesignError as error:
