@@ -16,6 +16,7 @@ import numpy as np
 
 from codesign.engine import dense
 from codesign.engine.observables import predictions
+from codesign.errors import StudyError
 from codesign.looks import narrow_enough, planned_looks
 from codesign.study.building import Built, build, scenario_of
 from codesign.study.campaign import Campaign, make_worker
@@ -30,8 +31,9 @@ from codesign.study.schedule import Job
 from codesign.study.summary import summarise
 from codesign.study.trials import run_trials
 
-__all__ = ["campaigns_of", "jobs_of", "output_folder", "run_study", "stop_rule"]
+__all__ = ["campaigns_of", "claim", "jobs_of", "output_folder", "run_study", "stop_rule"]
 
+OWNER = "study"
 FIRST_LOOK = 20  # an interval of fewer trials says little about what was not seen
 CHUNK = 10
 
@@ -58,9 +60,25 @@ def run_study(study: LoadedStudy, command: str, say: Say, quiet: bool = False) -
     for name, accuracy in golden.items():
         say(f"golden    {name}: {accuracy:.1%}")
     with Results(folder / "results.sqlite") as results:
+        claim(results, study.name)
         concluded = _run(results, built, campaigns, golden, say, quiet)
         seconds = time.monotonic() - started
         return summarise(built, concluded, golden, command, seconds)
+
+
+def claim(results: Results, name: str) -> None:
+    """Make a results file a study's own: its page must not replace another's.
+
+    Raises:
+        StudyError: The file holds the results of a study of another name.
+    """
+    owner = results.notes(OWNER).get(OWNER, name)
+    if owner != name:
+        raise StudyError(
+            f"{results.path.parent} holds the results and the page of the study {owner!r}, this is "
+            f"{name!r}; give it another outputs.folder"
+        )
+    results.put_note(OWNER, name)
 
 
 def output_folder(study: LoadedStudy) -> Path:
