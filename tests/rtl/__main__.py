@@ -101,17 +101,24 @@ def _unusable(message: str) -> int:
 
 
 def _judge_all(paths: Sequence[Path], control: str, jobs: int) -> list[Judged]:
-    """Every file, by name; a process for each."""
+    """Every file, by name; a process for each where there are several."""
     judged = []
-    with ProcessPoolExecutor(max_workers=max(1, jobs)) as pool:
-        waiting = [pool.submit(_judge, path, control) for path in paths]
-        for done in as_completed(waiting):
-            file = done.result()
-            judged.append(file)
-            said = file.problem or f"{len(file.rows)} lines in {file.seconds:.0f} s"
-            count = f"[{len(judged)}/{len(paths)}]"
-            print(f"{count} {file.name} {control}: {said}", file=sys.stderr, flush=True)
+    for file in _in_processes(paths, control, jobs) if jobs > 1 else _here(paths, control):
+        judged.append(file)
+        said = file.problem or f"{len(file.rows)} lines in {file.seconds:.0f} s"
+        count = f"[{len(judged)}/{len(paths)}]"
+        print(f"{count} {file.name} {control}: {said}", file=sys.stderr, flush=True)
     return sorted(judged, key=lambda file: file.name)
+
+
+def _here(paths: Sequence[Path], control: str) -> Iterator[Judged]:
+    yield from (_judge(path, control) for path in paths)
+
+
+def _in_processes(paths: Sequence[Path], control: str, jobs: int) -> Iterator[Judged]:
+    with ProcessPoolExecutor(max_workers=jobs) as pool:
+        for done in as_completed([pool.submit(_judge, path, control) for path in paths]):
+            yield done.result()
 
 
 def _judge(path: Path, control: str) -> Judged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -88,7 +89,7 @@ def _verdicts(
         else:
             equal[chosen] = judge_effects(data, requests, mine, chosen, true)
     except UnsupportedError as error:
-        print(f"{level}: {error}")
+        print(f"{level}: {error}", file=sys.stderr)
         return np.zeros(len(faults), dtype=bool), equal
     return claimed, equal
 
