@@ -9,9 +9,7 @@ once.
 from __future__ import annotations
 
 import argparse
-import codecs
-import io
-import os
+import errno
 import re
 import shlex
 import sys
@@ -20,26 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from codesign.errors import CodesignError, nearest
+from codesign.terminal import leave_output, plain_output, plain_warnings
 
 if TYPE_CHECKING:
     from codesign import shipped
 
 __all__ = ["COMMANDS", "Command", "main"]
-
-
-PLAINLY = "codesign.plainly"
-PLAIN = {"−": "-", "–": "-", "±": "+-", "×": "x", "·": "*", "…": "...", "→": "->", "µ": "u"}
-
-
-def _plainly(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that a terminal or file of another encoding cannot have."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    told = (
-        PLAIN.get(each, each.encode("ascii", "backslashreplace").decode())
-        for each in error.object[error.start : error.end]
-    )
-    return "".join(told), error.end
 
 
 class Command(NamedTuple):
@@ -69,12 +53,10 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] | None =
         The exit code: 0 done, 1 done and the answer is no, 2 bad input, 130 stopped by Ctrl-C.
     """
     typed = list(sys.argv[1:] if argv is None else argv)
-    codecs.register_error(PLAINLY, _plainly)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=PLAINLY)
+    plain_output()
     try:
-        return _dispatch(typed, COMMANDS if commands is None else commands)
+        with plain_warnings():
+            return _dispatch(typed, COMMANDS if commands is None else commands)
     except CodesignError as error:
         print(f"codesign: {error}", file=sys.stderr)
         return 2
@@ -83,9 +65,14 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] | None =
         print(f"\ncodesign: stopped; this goes on where it was: {again}", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output left, as `head` does. Python would complain again at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_output()  # its reader left, as `head` does
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"codesign: {where}{error.strerror or error}", file=sys.stderr)
+        if error.errno == errno.ENOSPC:
+            leave_output()
+        return 2
 
 
 def _dispatch(typed: list[str], commands: Sequence[Command]) -> int:
@@ -223,7 +210,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     study = load_study(arguments.study, arguments.overrides, arguments.allow)
     _one_thread()
-    command = shlex.join(["codesign", "run", arguments.study, *arguments.overrides])
+    command = _typed("run", arguments)
     findings = run_study(study, command, _say, arguments.quiet)
     page = write_report(findings, output_folder(study))
     print(finding_sentence(findings))
@@ -306,7 +293,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from codesign.report import write_report
     from codesign.study.search import search_space
 
-    command = shlex.join(["codesign", "search", arguments.study, *arguments.overrides])
+    command = _typed("search", arguments)
     searched = search_space(space, command, _say, arguments.quiet)
     page = write_report(searched.findings, space.folder)
     print("\n".join([*searched.lines, searched.verdict, str(page)]))
@@ -350,6 +337,12 @@ def _schema(arguments: argparse.Namespace) -> int:
 
     print(json.dumps(json_schema(StudySpec), indent=2, ensure_ascii=False))
     return 0
+
+
+def _typed(command: str, arguments: argparse.Namespace) -> str:
+    """The command line that gives the same results, for the page."""
+    allowed = [word for package in arguments.allow for word in ("--allow", package)]
+    return shlex.join(["codesign", command, arguments.study, *arguments.overrides, *allowed])
 
 
 def _one_thread() -> None:

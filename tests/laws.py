@@ -56,7 +56,7 @@ NOUNS = (
     "comparisons",
     "metrics",
 )
-TOP = ("__init__", "__main__", "cli")
+TOP = ("__init__", "__main__", "terminal", "cli")
 FLOORS = {
     "engine": {
         *("errors", "formats", "samples", "layers", "network", "guards", "program"),
