@@ -67,7 +67,10 @@ class BoundAndProtect:
     def _bound(self, layer: Layer) -> tuple[Guard, float]:
         assert isinstance(layer, Conv2d | Linear)
         bound = int(np.abs(layer.weight).max())
-        value = {1: 0, 2: bound, 3: self._typical(layer)}[self.variant]
+        typical = self._typical(layer)
+        if self.keep_sign:
+            typical = abs(typical)  # what is above the bound stays positive, what is below negative
+        value = {1: 0, 2: bound, 3: typical}[self.variant]
         guard = Replace(layer.name, "weight", -bound, bound, value, self.keep_sign)
         return guard, crossing_share(layer.weight, layer.weight_format, -bound, bound)
 

@@ -62,6 +62,18 @@ def test_bnp_bounds_by_the_largest_clean_magnitude(part, value):
     )
 
 
+@pytest.mark.parametrize("representative", ["median", "mode"])
+def test_a_representative_weight_below_zero_turns_no_sign(representative):
+    negative = np.array([[-5, -9, 0, -5], [-2, -3, -5, 1]])  # median -4, mode -5
+    value = {"median": 4, "mode": 5}[representative]
+    part = BoundAndProtect(3, representative=representative)
+    (guard, _) = part.apply(spiking(negative), context()).guards
+    assert guard == Replace("i", "weight", -9, 9, value, keep_sign=True)
+    part = BoundAndProtect(3, keep_sign=False, representative=representative)
+    (guard, _) = part.apply(spiking(negative), context()).guards
+    assert guard == Replace("i", "weight", -9, 9, -value, keep_sign=False)
+
+
 def test_bnp_leaves_golden_weights_alone_and_can_leave_neurons_alone():
     design = spiking()
     guarded = BoundAndProtect(1, neuron_protection=False).apply(design, context())

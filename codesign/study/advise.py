@@ -312,7 +312,7 @@ def _lines(advice: Advice) -> Sequence[str]:
 def _told(tried: Tried) -> list[str]:
     level = f"{tried.gains[0].accuracy.level:.1%} intervals"
     name = tried.change.design.name
-    lines = [f"Tried {name}, with faults that the ranking has not seen ({level}):"]
+    lines = [f"Tried {name}, on the samples of the ranking, with faults it has not seen ({level}):"]
     for gain in tried.gains:
         a, pairs = gain.accuracy, "paired" if gain.is_paired else "unpaired"
         ends = f"{100 * a.low:+.3f} to {100 * a.high:+.3f}"
