@@ -43,6 +43,7 @@ from accelerators.cores_events import (
 )
 from accelerators.cores_graph import OPERATIONS
 from accelerators.cores_guards import MEMORY_BIT, guard_area_ge, guard_missing, guard_rows
+from accelerators.cores_phases import phases_of
 from accelerators.cores_traffic import flows, hops
 from accelerators.gates import AND, FLIP_FLOP, FULL_ADDER, comparator, multiplier
 from codesign.guards import Guard, Recompute, Silence
@@ -91,7 +92,18 @@ def cost_of(mapping: CoresMapping, activity: Activity, guards: tuple[Guard, ...]
     missing |= set(needed_activity(mapping, activity))
     utilisation = {plan.layer.name: _utilisation(plan, mapping.sheet) for plan in schedule.plans}
     names = (*sorted(missing), *guard_missing(guards))
-    return Cost(cycles, layer_cycles, utilisation, tuple(rows), area_um2, area_ge, latency, names)
+    phases = {name: part.times(times) for name, part in phases_of(schedule).items()}
+    areas = (area_um2, area_ge)
+    return Cost(
+        cycles,
+        layer_cycles,
+        utilisation,
+        tuple(rows),
+        *areas,
+        latency_us=latency,
+        missing=names,
+        phases=phases,
+    )
 
 
 def unit_area_ge(sheet: Cores) -> dict[str, float]:

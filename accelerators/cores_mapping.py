@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from accelerators.cores_cost import cost_of
 from accelerators.cores_footprint import footprint_of
+from accelerators.cores_phases import holdings_of
 from accelerators.cores_schedule import CLEAR_CYCLES, Run, Schedule
 from codesign.accelerator import AcceleratorGraph
 from codesign.faults import Faults
 from codesign.guards import Guard
-from codesign.mapping import Activity, Assignment, Cost, Footprint
+from codesign.mapping import Activity, Assignment, Cost, Footprint, Holding
 from codesign.network import NetworkGraph
 from codesign.program import MacArithmetic, Program
 
@@ -128,6 +129,10 @@ class CoresMapping:
             else:
                 _mark_tiles(used, component, run, self.schedule.room.rows)
         return used.reshape(part.instances, -1)
+
+    def holdings(self) -> tuple[Holding, ...]:
+        """What stands in the words of the weight memories."""
+        return tuple(holdings_of(self))
 
     def cost(self, activity: Activity, guards: tuple[Guard, ...]) -> Cost:
         """What one inference costs; see `accelerators.cores_cost`."""

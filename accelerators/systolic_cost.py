@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 from accelerators.gates import AND, FLIP_FLOP, FULL_ADDER, multiplier
 from accelerators.systolic_gating import needed_activity, switched
 from accelerators.systolic_guards import guard_area_ge, guard_missing, guard_rows
+from accelerators.systolic_phases import phases_of
 from codesign.guards import Guard, Recompute
 from codesign.mapping import Activity, Cost, CostRow
 
@@ -123,6 +124,7 @@ def cost(
         area_ge,
         latency,
         (*sorted(missing), *guard_missing(guards)),
+        {name: part.times(times) for name, part in phases_of(memories.schedule).items()},
     )
 
 

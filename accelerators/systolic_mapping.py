@@ -13,6 +13,7 @@ from accelerators.gemmini_network import active_register, refuse_meetings, strik
 from accelerators.systolic_cost import cost
 from accelerators.systolic_effects import EffectRows, Struck, overruled, struck
 from accelerators.systolic_hits import Strike
+from accelerators.systolic_holdings import holdings_of
 from accelerators.systolic_lines import Lines, lines_of
 from accelerators.systolic_maps import feature_maps
 from accelerators.systolic_memories import Memories
@@ -26,7 +27,7 @@ from codesign.errors import MappingError, UnsupportedError
 from codesign.faults import Faults
 from codesign.formats import NumberFormat
 from codesign.guards import Guard
-from codesign.mapping import Activity, Assignment, Cost, Footprint, Placement
+from codesign.mapping import Activity, Assignment, Cost, Footprint, Holding, Placement
 from codesign.network import Conv2d, Lif, Linear, NetworkGraph, is_mac
 from codesign.program import MacArithmetic, Program
 
@@ -185,6 +186,10 @@ class SystolicMapping:
     def assignments(self) -> tuple[Assignment, ...]:
         """One for each fold."""
         return tuple(found for layer in self.schedule.layers for found in self._folds(layer))
+
+    def holdings(self) -> tuple[Holding, ...]:
+        """What stands in the words of the memories."""
+        return holdings_of(self.memories)
 
     def cost(self, activity: Activity, guards: tuple[Guard, ...]) -> Cost:
         """What one inference costs; it depends on the activity only under ``zero_gating``."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from accelerators.tinyodin_cost import cost_of, holdings_of
 from accelerators.tinyodin_footprint import ByUpdate, effect_rows
 from accelerators.tinyodin_program import CYCLES, LAYOUT
 from accelerators.tinyodin_words import DISABLE, NEURONS, BitFault, neuron_words
@@ -20,7 +21,7 @@ from codesign.events import EventCoding, EventProgram
 from codesign.faults import FaultModel, Faults
 from codesign.formats import NumberFormat
 from codesign.guards import Guard
-from codesign.mapping import Activity, Assignment, Cost, CostRow, Footprint, Placement
+from codesign.mapping import Activity, Assignment, Cost, Footprint, Holding, Placement
 from codesign.network import Flatten, Input, Lif, Linear, NetworkGraph
 
 if TYPE_CHECKING:
@@ -315,43 +316,10 @@ class TinyOdinMapping:
         kind: Literal["sa0", "sa1"] = "sa1" if fault.model is FaultModel.stuck1 else "sa0"
         return BitFault(place, fault.site.word, fault.site.bit, kind)
 
-    def cost(self, activity: Activity, guards: tuple[Guard, ...]) -> Cost:
-        """What one inference costs at a mean number of spikes; no energy of the chip is published.
+    def holdings(self) -> tuple[Holding, ...]:
+        """What stands in the words of both memories."""
+        return tuple(holdings_of(self))
 
-        Cycles, to the last one where the host waits: an event or a leak 2 a neuron of the scan;
-        beside it an event 8 and the host's idle cycles, a leak 6 and these, an own spike's event 2;
-        each spike 6; idle cycles before the end. In bursts events take fewer: this is a bound.
-        """
-        program = self.program(guards)
-        scan, steps = self.placed.scan, self.network.steps
-        names = [self.network.layers[0].name, *(layer.lif.name for layer in self.layers)]
-        missing = [name for name in names if name not in activity.spikes]
-        if missing:
-            raise MappingError(f"cost: the activity has no spikes of {', '.join(missing)}")
-        sent, own = activity.spikes[names[0]], sum(activity.spikes[n] for n in names[1:])
-        leaks = steps if program.coding and program.coding.leak != "none" else 0
-        idle = self.sheet.idle_cycles
-        cycles = idle + (sent + own + leaks) * 2 * scan + own * (2 + 6)
-        cycles += sent * (8 + idle) + leaks * (6 + idle)
-        updates = (sent + own + leaks) * scan
-        words = (sent + own) * 2 * -(-scan // 8)
-        actions = [
-            ("neurons", "memory", "read", updates, 32),
-            ("neurons", "memory", "write", updates, 32),
-            ("synapses", "memory", "read", words, 32),
-            ("queue", "events", "write", sent + own, 12),
-        ]
-        rows = tuple(
-            CostRow("*", unit, component, action, count, bits, None, "absent")
-            for unit, component, action, count, bits in actions
-        )
-        total = round(cycles)
-        clock = self.sheet.clock
-        return Cost(
-            cycles=total,
-            layer_cycles={},
-            utilisation={x.linear.name: x.size / scan for x in self.layers},
-            rows=rows,
-            latency_us=None if clock is None else total / clock.value,
-            missing=tuple(f"{u}.{c}.{a}" for u, c, a, _, _ in actions),
-        )
+    def cost(self, activity: Activity, guards: tuple[Guard, ...]) -> Cost:
+        """What one inference costs; see `accelerators.tinyodin_cost`."""
+        return cost_of(self, activity, guards)

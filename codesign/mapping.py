@@ -8,7 +8,8 @@ Everything else (reports, mitigation, search) is made from these answers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from math import prod
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,10 @@ __all__ = [
     "CostRow",
     "Family",
     "Footprint",
+    "Holding",
+    "Holds",
     "Mapping",
+    "Phases",
     "Placement",
 ]
 
@@ -84,6 +88,71 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class Holding:
+    """Elements of a tensor in the words of a memory, for a part of every inference.
+
+    Attributes:
+        layer: Whose tensor.
+        tensor: ``weight``, ``activation`` (the layer's output), ``sum`` (of the passes that are
+            added up) or ``neuron`` (all that a word has of one neuron).
+        unit, component: The memory.
+        instances: For each axis of the unit's shape, (start, stop); () for one instance.
+        words: (start, stop) of the words used.
+        m, k, n: (start, stop) of the positions, terms and channels; (0, 1) of an axis that the
+            tensor does not have.
+        order: Axes from the slowest to the fastest, such as ``nk``: element i of the box in this
+            order stands at place ``(offset + i) % per_word`` of word
+            ``words[0] + (offset + i) // per_word``. Empty where they follow no such order.
+        bits: Of one element.
+        first_cycle, last_cycle: Half open, within one inference.
+        per_word: Elements of a full word.
+        offset: Place of the first element in its word.
+    """
+
+    layer: str
+    tensor: Literal["weight", "activation", "sum", "neuron"]
+    unit: str
+    component: str
+    instances: tuple[tuple[int, int], ...]
+    words: tuple[int, int]
+    m: tuple[int, int]
+    k: tuple[int, int]
+    n: tuple[int, int]
+    order: str
+    bits: int
+    first_cycle: int
+    last_cycle: int
+    per_word: int = 1
+    offset: int = 0
+
+    @property
+    def elements(self) -> int:
+        """How many stand there."""
+        return prod(stop - start for start, stop in (self.m, self.k, self.n))
+
+    def in_word(self, word: int) -> tuple[tuple[int, int, int], ...]:
+        """(m, k, n) of each element in one word, () where the order is not known.
+
+        >>> box = {"m": (0, 1), "k": (0, 3), "n": (4, 6), "order": "nk", "bits": 8}
+        >>> time = {"first_cycle": 0, "last_cycle": 9}
+        >>> Holding("c", "weight", "s", "words", (), (7, 9), **box, **time, per_word=4).in_word(8)
+        ((0, 1, 5), (0, 2, 5))
+        """
+        if not self.order or not self.words[0] <= word < self.words[1]:
+            return ()
+        first = (word - self.words[0]) * self.per_word - self.offset
+        found = []
+        for i in range(max(first, 0), min(first + self.per_word, self.elements)):
+            at, rest = {"m": self.m[0], "k": self.k[0], "n": self.n[0]}, i
+            for axis in reversed(self.order):
+                start, stop = getattr(self, axis)
+                rest, within = divmod(rest, stop - start)
+                at[axis] = start + within
+            found.append((at["m"], at["k"], at["n"]))
+        return tuple(found)
+
+
+@dataclass(frozen=True)
 class Activity:
     """What a golden run did, as far as costs depend on it: means over samples.
 
@@ -124,6 +193,36 @@ class CostRow:
 
 
 @dataclass(frozen=True)
+class Phases:
+    """What the cycles of a layer are spent on; each cycle counts once.
+
+    Attributes:
+        load: Operands come in, and nothing is computed yet.
+        compute: From the first operation to the last, the filling of a pipeline included.
+        drain: Results still move out.
+        stall: Nothing of the layer moves.
+    """
+
+    load: int = 0
+    compute: int = 0
+    drain: int = 0
+    stall: int = 0
+
+    @property
+    def cycles(self) -> int:
+        """All of them.
+
+        >>> Phases(load=7, compute=22, drain=1).cycles
+        30
+        """
+        return self.load + self.compute + self.drain + self.stall
+
+    def times(self, count: int) -> Phases:
+        """The same, several times."""
+        return Phases(*(count * part for part in (self.load, self.compute, self.drain, self.stall)))
+
+
+@dataclass(frozen=True)
 class Cost:
     """What one inference costs.
 
@@ -136,6 +235,8 @@ class Cost:
         area_ge: By unit, gate equivalents by the family's stated formula.
         latency_us: If the clock is known.
         missing: Names of the numbers that would be needed for a complete price, and are absent.
+        phases: The cycles of a layer, split; ``*`` is what belongs to none. Empty where the family
+            does not say.
     """
 
     cycles: int
@@ -146,6 +247,7 @@ class Cost:
     area_ge: dict[str, float] = field(default_factory=dict)
     latency_us: float | None = None
     missing: tuple[str, ...] = ()
+    phases: dict[str, Phases] = field(default_factory=dict)
 
     @property
     def energy_pj(self) -> float:
@@ -203,6 +305,15 @@ class Mapping(Protocol):
 
     def cost(self, activity: Activity, guards: tuple[Guard, ...]) -> Cost:
         """What one inference costs with these guards."""
+        ...
+
+
+@runtime_checkable
+class Holds(Protocol):
+    """A mapping that also says what stands in the words of its memories; not every family does."""
+
+    def holdings(self) -> tuple[Holding, ...]:
+        """Every tensor in every memory, in the order of the network's layers."""
         ...
 
 

@@ -236,6 +236,9 @@ def check_costs_add_up(subject: Subject) -> None:
     require(summed <= cost.cycles, f"layers take {summed} of {cost.cycles} cycles")
     names = {layer.name for layer in subject.network}
     require(set(cost.layer_cycles) <= names, f"layers of cycles: {sorted(cost.layer_cycles)}")
+    for name, part in cost.phases.items():
+        told = f"the cycles of {name} are split into {part.cycles}"
+        require(name == "*" or part.cycles == cost.layer_cycles.get(name), told)
     for name, share in cost.utilisation.items():
         require(name in names and 0 <= share <= 1, f"utilisation of {name} is {share}")
     total = 0.0

@@ -35,7 +35,7 @@ def rows_of(folder: Path, name: str) -> list[dict[str, str]]:
 def test_a_report_is_a_page_tables_json_and_its_schema_a_graph_and_a_picture(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {
         *("mapping.html", "mapping.json", "mapping.schema.json"),
-        *("layers.csv", "costs.csv", "assignments.csv", "graph.graphml", "chip.svg"),
+        *("layers.csv", "costs.csv", "assignments.csv", "units.csv", "graph.graphml", "chip.svg"),
     }
 
 

@@ -15,7 +15,9 @@ from codesign.report.chip_data import busy_shares, chip_data
 from codesign.report.colours import cividis
 from codesign.report.figures import Figure, Section, Shown, html_table
 from codesign.report.json_files import json_text, writing
-from codesign.report.mapping_view import MappingView, mapping_json, mapping_tables
+from codesign.report.mapping_json import mapping_json
+from codesign.report.mapping_tables import mapping_tables
+from codesign.report.mapping_view import MappingView
 from codesign.report.numbers import count, figures, share, si
 from codesign.report.reading import area_of
 from codesign.report.rendering import render
