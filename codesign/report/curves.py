@@ -203,9 +203,10 @@ def _without_rate(findings: Findings, mine: Sequence[Point]) -> Figure:
         dot += svg.mark(panel.x(point.loss.value), y, series_colour(number), number)
         parts.append(svg.text(left - 12, y + 4, name, "end", "name"))
         parts.append(svg.tip(_told(design, point), dot))
-    title = "What a single fault costs" if not any(p.rate for p in mine) else "At one rate"
+    title = "What a single fault costs" if not any(p.rate for p in mine) else "Lost at one rate"
     most = max(mine, key=lambda p: p.loss.value)
-    title += f": {points(most.loss)} points at most, in {most.design}"
+    title += f" on average: {points(most.loss)} points in {most.design}"
+    title += ", the most of all" if len(mine) > 1 and most.loss.low > 0 else ""
     reading = "A dot is the mean accuracy lost over trials, its line the 95 % interval."
     body = svg.figure(left + PLOT + 20, height + 56, parts, title)
     return Figure(title, reading, f'<div class="panels">{body}</div>', ("points",))

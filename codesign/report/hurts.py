@@ -9,7 +9,7 @@ from codesign.report.colours import series_colour
 from codesign.report.figures import Figure, Section
 from codesign.report.heat import HeatCell, blocks, heat_map, scale_bar
 from codesign.report.numbers import between, count, points
-from codesign.report.reading import bases, is_base, spoken
+from codesign.report.reading import apart_from_zero, bases, is_base, spoken
 from codesign.study.findings import DesignFinding, Findings, Vulnerability
 
 __all__ = ["hurt_section", "instance_losses"]
@@ -57,14 +57,15 @@ def _by_layer_and_bit(findings: Findings, mine: Sequence[Vulnerability]) -> Figu
         cells = [[_cell(here.get((layer, bit)), high, True) for bit in bits] for layer in layers]
         head = f"{design}, {spoken(scenario)}"
         maps.append(heat_map(head, layers, bits, cells, ("layers", "bits"), (34.0, 30.0)))
-    worst = max(mine, key=lambda v: v.loss.value)
-    layer, bit = _halves(worst.key)
-    title = (
-        f"Bit {bit} of {layer} in {worst.design} costs most: {points(worst.loss)} points a fault"
-    )
+    title = "No bit of a layer is seen to cost accuracy"
+    if worst := _surely_worst(mine):
+        layer, bit = _halves(worst.key)
+        lost = f"{points(worst.loss)} points a fault"
+        title = f"Bit {bit} of {layer} in {worst.design} costs most: {lost}"
     reading = (
         "Each cell is the mean accuracy lost by one fault in that bit of that layer; the largest "
-        "bit is on the left. All maps share one scale."
+        "bit is on the left. All maps share one scale. A fault that touches several layers counts "
+        "in each of them."
     )
     return Figure(title, reading, _maps(maps, high), DATA)
 
@@ -78,14 +79,22 @@ def _by_instance(findings: Findings, mine: Sequence[Vulnerability]) -> Figure | 
         here = [v for v in mine if v.design == design.name]
         for part, losses in instance_losses(here).items():
             maps.append(_instance_map(design, part, losses, high))
-    worst = max(mine, key=lambda v: v.loss.low)
-    title = f"On the chip, faults hurt most in {worst.key.replace('·', ' ')} of {worst.design}"
+    title = "No place on the chip is seen to hurt more than nothing"
+    if worst := _surely_worst(mine):
+        title = f"On the chip, faults hurt most in {worst.key.replace('·', ' ')} of {worst.design}"
     reading = (
         "Each cell is one instance of the unit where it stands, coloured by the mean accuracy lost "
         "by a fault in it; pale cells were not struck. Few trials stand behind one cell: trust "
         "the pattern before the cell."
     )
     return Figure(title, reading, _maps(maps, high), DATA)
+
+
+def _surely_worst(mine: Sequence[Vulnerability]) -> Vulnerability | None:
+    """The place that surely costs most, allowing for how many were looked at; None if none does."""
+    surest = max(mine, key=lambda v: v.loss.low)
+    hurts = surest.loss.value > 0 and apart_from_zero(surest.loss, len(mine))
+    return surest if hurts else None
 
 
 def _instance_map(
@@ -123,7 +132,7 @@ def _block(
         return HeatCell(None, f"{where}: not struck")
     mean = sum(v.loss.value * v.trials for v in inside) / trials
     told = f"{where}: lost {100 * mean:.2f} points, mean of {count(trials)} trials"
-    return HeatCell(mean / high if high > 0 else 0.0, told)
+    return HeatCell(max(0.0, mean) / high if high > 0 else 0.0, told)
 
 
 def _worst(findings: Findings, mine: Sequence[Vulnerability]) -> Figure | None:
@@ -149,7 +158,10 @@ def _worst(findings: Findings, mine: Sequence[Vulnerability]) -> Figure | None:
         ends = (panel.x(one.loss.low), y), (panel.x(one.loss.high), y)
         dot = svg.whisker(*ends, colour) + svg.mark(panel.x(one.loss.value), y, colour, number)
         parts += [svg.text(left - 12, y + 4, name, "end", "name"), svg.tip(_told(one), dot)]
-    title = f"The {len(rows)} worst places for one fault"
+    if len(rows) == 1:
+        title = "The only place for one fault"
+    else:
+        title = f"The {len(rows)} worst places for one fault"
     reading = (
         "Sorted by mean loss with its 95 % interval; chosen by the interval's low end, so that "
         "a place with few trials does not lead by luck."

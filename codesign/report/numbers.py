@@ -13,16 +13,21 @@ RULE_OF_THREE = 3.0  # no event in n: below 3/n with 95 % confidence (Hanley, Li
 def points(interval: Interval, signed: bool = False) -> str:
     """A share or difference of shares in percent or points, with half its interval's width.
 
-    What was not seen at all is told by its bound; what is exactly known has no ±.
+    What was not seen at all, and what was seen always, is told by its bound; what is exactly
+    known has no ±.
 
     >>> points(Interval(0.93, 0.926, 0.934, 0.95, 30, "x"))
     '93.0 ± 0.4'
     >>> points(Interval(0.0, 0.0, 0.012, 0.95, 30, "x")), points(Interval.exact(-0.25, 8))
     ('< 1.2', '−25.0')
+    >>> points(Interval(1.0, 0.912, 1.0, 0.95, 40, "x"))
+    '> 91.2'
     """
     value, half = 100 * interval.value, 100 * interval.half_width
     if interval.value == interval.low == 0.0 < interval.high:
         return f"< {_shortest(100 * interval.high)}"
+    if interval.value == interval.high == 1.0 > interval.low:
+        return f"> {MINUS if interval.low < 0 else ''}{_shortest(100 * abs(interval.low))}"
     digits = 1 if half >= 0.05 or half == 0.0 else 2
     told = _signed(value, digits, signed)
     return told if half == 0.0 else f"{told} ± {half:.{digits}f}"
