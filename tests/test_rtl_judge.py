@@ -148,11 +148,14 @@ def test_files_that_cannot_be_judged_are_named_and_the_others_are_judged(
     np.savez(tmp_path / "foreign.npz", weights=np.zeros(3))
     whole = recording(faults[:5])
     np.savez(tmp_path / "good.npz", **whole)
+    np.savez(tmp_path / "elsewhere.npz", **(whole | {"f_bit": whole["f_bit"] + 32}))
     del whole["f_kind"]
     np.savez(tmp_path / "half.npz", **whole)
     done = run_judge(tmp_path)
     assert done.returncode == 2
     assert "torn.npz cannot be read" in done.stderr
     assert "foreign.npz is of no chip known here" in done.stderr
+    assert "elsewhere.npz is not a whole gemmini file: " in done.stderr
+    assert "a mesh of 4 rows has" in done.stderr
     assert "half.npz is not a whole gemmini file" in done.stderr
     assert done.stdout.splitlines()[-2] == "rtl-cycle: equal=5 different=0 not_modelled=0"

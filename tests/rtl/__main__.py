@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 import time
+import traceback
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -20,6 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from codesign.errors import CodesignError
 from rtl import gemmini, tinyodin
 from rtl.rows import Row
 
@@ -134,7 +136,8 @@ def _judge(path: Path, control: str) -> Judged:
                 return Judged(path.name)
             try:
                 rows = tuple(judge.judge(path, control))
-            except (KeyError, zipfile.BadZipFile) as error:
+            except (KeyError, ValueError, zipfile.BadZipFile, CodesignError) as error:
+                traceback.print_exc()  # may be the file's fault or ours
                 return Judged(path.name, problem=f"is not a whole {judge.chip} file: {error}")
             return Judged(path.name, rows, seconds=time.monotonic() - begun)
     chips = ", ".join(f"{judge.chip} ({', '.join(judge.keys)})" for judge in JUDGES)
