@@ -191,10 +191,17 @@ def test_one_layer_by_two_rules_takes_the_cycles_that_the_page_says():
     assert f"{computation + 2 * 16 * 32 * 32 * 8 // 64:,} with its loading and unloading" in DOC
 
 
-def test_figures_of_rtl_are_those_of_the_readme():
-    (row,) = (line for line in DOC.splitlines() if line.startswith("| `gemmini16`"))
-    (told,) = (line for line in README.splitlines() if line.startswith("| `gemmini16`"))
-    for figure in ("1,047", "1,028", "1,033", "800"):
+@pytest.mark.parametrize(
+    ("chip", "figures"),
+    [
+        ("gemmini16", ("1,047", "1,028", "1,033", "800")),
+        ("tinyodin", ("1,152", "138", "463", "17")),
+    ],
+)
+def test_figures_of_rtl_are_those_of_the_readme(chip, figures):
+    (row,) = (line for line in DOC.splitlines() if line.startswith(f"| `{chip}`"))
+    (told,) = (line for line in README.splitlines() if line.startswith(f"| `{chip}`"))
+    for figure in figures:
         assert re.search(rf"\b{figure}\b", row)
         assert re.search(rf"\b{figure}\b", told)
 
