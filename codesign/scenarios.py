@@ -122,17 +122,24 @@ class RandomFaults:
 class SingleFaults:
     """Each trial has one fault (one event), uniform over all sites of some components.
 
-    The experiment that shows where it hurts: outcomes are grouped by the fault's site.
+    The experiment that shows where it hurts: outcomes are grouped by the fault's site. A ``flip``
+    strikes once before the first inference and stays until the component is written again: for
+    memories and registers that keep what they hold. In a register that is written before it is
+    read it changes nothing.
 
     Attributes:
         components: As in `RandomFaults`.
         model: As in `RandomFaults`.
         upset_bits: As in `RandomFaults`.
+        anew: Of a design that executes each inference several times: a ``flip`` strikes one
+            execution, and the others load their state again (true), or nothing is loaded again and
+            it is there in all of them (false).
     """
 
     components: tuple[str, ...]
     model: Model
     upset_bits: int = 1
+    anew: bool = True
 
     def __post_init__(self) -> None:
         _check_upset(self.upset_bits, self.model)
@@ -144,6 +151,7 @@ class SingleFaults:
         key = "single/" + "/".join(t.key for t in aims)
         drawn = site_per_trial(seed, np.asarray(trials, dtype=np.int64), key, int(ends[-1]))
         which = np.searchsorted(ends, drawn, side="right")
+        in_one = self.model == "flip" and self.anew and design.program.executions > 1
         tables = []
         for i, target in enumerate(aims):
             mine = np.flatnonzero(which == i)
@@ -151,6 +159,7 @@ class SingleFaults:
             table = target.faults(site, self.model, seed, 0, drawn[mine])
             table["trial"] = mine
             table["event"] = 0
+            table["execution"] = 0 if in_one else -1
             tables.append(_widened(table, target, self.upset_bits))
         return _numbered(tables, len(trials))
 

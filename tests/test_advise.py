@@ -16,6 +16,7 @@ from codesign.engine import dense
 from codesign.errors import StudyError
 from codesign.guards import Clamp, Correct, Recompute, Replace
 from codesign.intervals import Interval
+from codesign.scenarios import SingleFaults
 from codesign.study.advise import advise
 from codesign.study.advise_changes import Change, rank
 from codesign.study.advise_evidence import Evidence, covered, line_of, removed
@@ -196,6 +197,15 @@ def test_an_effect_that_changes_no_value_need_not_be_met(evidence):
 def test_executing_again_meets_no_permanent_fault(evidence):
     given = stated(evidence, [weight(evidence)])
     assert covered(given, [Recompute(3)]).tolist() == [0.0]
+
+
+def test_executing_again_meets_a_flip_unless_nothing_is_loaded_again(evidence):
+    given = stated(evidence, [weight(evidence)])
+    for anew, share in ((True, 1.0), (False, 0.0)):
+        scenario = SingleFaults(("array.weight_register",), "flip", anew=anew)
+        campaign = replace(given.campaign, scenario=scenario)
+        struck = stated(replace(evidence, campaign=campaign), [weight(evidence)])
+        assert covered(struck, [Recompute(3)]).tolist() == [share]
 
 
 def test_trials_that_a_code_is_said_to_meet_lose_nothing_once_it_stands_there(evidence):

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from accelerators.systolic import Memory, Systolic
 from codesign.accelerator import AcceleratorGraph, Component, Unit
 from codesign.design import Design
+from codesign.engine import dense
 from codesign.errors import FaultError
 from codesign.faults import Faults
 from codesign.formats import NumberFormat
@@ -14,6 +16,7 @@ from codesign.guards import Recompute
 from codesign.mapping import Assignment
 from codesign.network import Edge, Input, Linear, NetworkGraph
 from codesign.program import MacArithmetic, Program
+from codesign.samples import Samples
 from codesign.scenarios import FaultList, RandomFaults, SingleFaults, targets
 
 NETWORK = NetworkGraph(
@@ -236,3 +239,25 @@ def test_what_cannot_be_drawn_is_refused(make, message):
 def test_a_list_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(FaultError, match="No such file"):
         FaultList(tmp_path / "none.csv")
+
+
+def test_a_single_flip_is_outvoted_by_the_executions_that_load_their_state_again():
+    flip = SingleFaults(("weight_sram.words",), "flip")
+    chip = Systolic(rows=4, cols=2, weight_sram=Memory(8, 16)).build()
+    weight = np.arange(1, 9).reshape(4, 2)
+    layers = Input("x", (), shape=(2,)), Linear("y", (Edge("x"),), weight, np.zeros(4, int))
+    network = NetworkGraph("net", layers)
+    samples = Samples("s", "test", np.array([[3, 5], [7, 1]]), np.array([0, 1]))
+
+    def outputs(scenario, *guards):
+        struck = Design("d", network, chip, guards=guards)
+        faults = scenario.draw(struck, range(64), 1, len(samples))
+        effects = struck.mapping.footprint(faults, len(samples)).effects
+        return dense.evaluate(struck.program, samples, effects).outputs
+
+    golden = samples.inputs @ weight.T
+    alone = outputs(flip)
+    assert (alone != golden).any()
+    assert (outputs(flip, Recompute(3)) == golden).all()
+    assert (outputs(replace(flip, anew=False), Recompute(3)) == alone).all()
+    assert (outputs(replace(flip, model="stuck1"), Recompute(3)) != golden).any()

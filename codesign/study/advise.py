@@ -271,7 +271,8 @@ class _Try:
     def gain(self, before: Campaign, after: Campaign, trials: int) -> Gain:
         rows = [self.results.rows(c.task.digest, trials) for c in (before, after)]
         was, now = (np.array([r.correct / r.samples for r in mine]) for mine in rows)
-        is_paired = [r.faults_digest for r in rows[0]] == [r.faults_digest for r in rows[1]]
+        met = [[r.faults_digest for r in mine] for mine in rows]
+        is_paired = before.strikes == after.strikes or met[0] == met[1]
         difference = paired_difference if is_paired else unpaired_difference
         rate = before.labels["rate"]
         at = "" if rate is None else f" at {rate:g}"

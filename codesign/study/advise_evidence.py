@@ -152,8 +152,9 @@ def covered(
         ``[trials]``, 0 to 1; 0 for a fault that touches nothing.
     """
     design = changed or evidence.design
-    transient = getattr(evidence.campaign.scenario, "model", "") == "flip"
-    if transient and any(isinstance(guard, Recompute) for guard in guards):
+    scenario = evidence.campaign.scenario
+    in_one = getattr(scenario, "model", "") == "flip" and getattr(scenario, "anew", True)
+    if in_one and any(isinstance(guard, Recompute) for guard in guards):
         return np.array([float(len(rows) > 0) for rows in evidence.effects])
     return np.array([_share(rows, guards, design) for rows in evidence.effects])
 
