@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gemmini_cases import mesh_faults, outputs, random_requests
 from numpy.typing import NDArray
-from rtl.gemmini import judge
+from oracles_gemmini import clocked
+from rtl.gemmini import DATA, judge
+from rtl.gemmini_effects import fault_table, request_program
 
 from accelerators.gemmini_cycle import run_cycles, run_length
 from accelerators.gemmini_requests import MeshRequests
@@ -190,6 +193,18 @@ def test_a_stuck_bit_wins_over_a_flip_and_two_flips_are_none():
     assert np.array_equal(found.of(0), found.of(1))
     assert np.array_equal(found.of(2), found.of(3))
     assert not np.array_equal(found.of(0), found.of(3))
+
+
+@pytest.mark.parametrize(("rests", "toggling"), [(True, 1.0), (True, 0.5), (False, 1.0)])
+def test_several_faults_do_the_same_in_the_other_clocked_mesh(rests, toggling):
+    requests = random_requests(6, rests=rests, shift=0 if rests else 2, toggling=toggling)
+    some = mesh_faults(requests, DATA, 400, seed=3, cycles=40)
+    faults = [some[i : i + 4] for i in range(0, 400, 4)]
+    program = request_program(requests)
+    single_shift = replace(program, shift=int(requests.shift[0]))
+    found = outputs(run_cycles(requests, faults), 100)
+    assert (clocked(single_shift, fault_table(faults, program)) == found).all()
+    assert len(np.unique(found, axis=0)) > 60
 
 
 # The RTL's responses
