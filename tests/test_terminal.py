@@ -77,3 +77,10 @@ def test_the_command_on_the_page_runs_parts_of_the_users_own_and_warnings_are_on
     assert told == "codesign run own.yaml --allow pixels_of_mine"
     again = typed(tmp_path, *shlex.split(told)[1:])
     assert (again.returncode, again.stdout) == (0, done.stdout)
+
+
+def test_a_trial_that_cannot_be_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+    words = ("--allow", "pixels_of_mine", "--task", "a, f at 0.01", "--trial", "-1")
+    done = typed(tmp_path, "replay", "own.yaml", *words)
+    told = "codesign: trial -1: trials are counted from 0\n"
+    assert (done.returncode, done.stderr) == (2, told)

@@ -36,8 +36,10 @@ def replay(
         sample: Which is shown in detail; None takes the first that ended worst.
 
     Raises:
-        StudyError: No such campaign, or the replayed row differs from the stored one.
+        StudyError: No such campaign or trial, or the replayed row differs from the stored one.
     """
+    if trial < 0:
+        raise StudyError(f"trial {trial}: trials are counted from 0")
     folder = output_folder(study)
     campaigns = campaigns_of(build(study, folder, say))
     found = [c for c in campaigns if task in (c.name, c.task.digest)]
