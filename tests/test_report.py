@@ -53,8 +53,16 @@ def test_the_sentence_says_what_is_lost_what_is_given_back_and_what_it_costs() -
     gains = {"range_restriction": interval(0.184, 0.013), "ecc": interval(0.05, 0.01)}
     assert finding_sentence(one_base(interval(0.312, 0.021), gains)) == (
         "On array8 cnn loses 31.2 ± 2.1 points of accuracy under weight flips at rate 1e-2, "
-        "and range restriction gives back 18.4 ± 1.3 for 2.0 % more energy and 1.0 % more area."
+        "and range restriction gives back 18.4 ± 1.3 for 0.5 points of golden accuracy, 2.0 % more "
+        "energy, and 1.0 % more area."
     )
+
+
+def test_what_gives_up_no_golden_accuracy_is_not_said_to() -> None:
+    made = one_base(interval(0.312, 0.021), {"range_restriction": interval(0.184, 0.013)})
+    whole = replace(made, designs=tuple(replace(d, golden_accuracy=0.975) for d in made.designs))
+    told = finding_sentence(whole)
+    assert "gives back 18.4 ± 1.3 for 2.0 % more energy and 1.0 % more area." in told
 
 
 def test_the_price_counts_times_where_it_is_more_than_double() -> None:

@@ -169,7 +169,8 @@ def _protected(findings: Findings, head: Headline, design: DesignFinding) -> str
     unpaired = " (unpaired)" if head.points[mitigated.name].gain is None else ""
     if gain.low > 0 and apart_from_zero(gain, head.comparisons[design.name]):
         gives = f", and {name} gives back {points(gain)}{unpaired}"
-        return gives + _for(price(design, mitigated))
+        given_up = design.golden_accuracy - mitigated.golden_accuracy
+        return gives + _for(price(design, mitigated), given_up)
     if gain.high < 0 and apart_from_zero(gain, head.comparisons[design.name]):
         return f", and {name} only makes it worse, by {points(_turned(gain))}{unpaired}"
     none = f"none of {tried} mitigations" if tried > 1 else f"{name} not"
@@ -181,9 +182,9 @@ def _base(findings: Findings, name: str) -> str:
     return design_of(findings, name).base
 
 
-def _for(cost: Price) -> str:
-    """The price of it, as far as the datasheet tells."""
-    told = []
+def _for(cost: Price, given_up: float) -> str:
+    """The price of it, as far as the datasheet tells, golden accuracy given up first."""
+    told = [f"{100 * given_up:.1f} points of golden accuracy"] if given_up > SMALL_CHANGE else []
     for ratio, what in ((cost.energy, "energy"), (cost.cycles, "time"), (cost.area, "area")):
         if ratio is not None and abs(ratio - 1) > SMALL_CHANGE:
             told.append(_more(ratio, what))
