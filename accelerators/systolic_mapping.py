@@ -184,8 +184,12 @@ class SystolicMapping:
         return tuple(range(self.schedule.cycles))
 
     def assignments(self) -> tuple[Assignment, ...]:
-        """One for each fold."""
-        return tuple(found for layer in self.schedule.layers for found in self._folds(layer))
+        """One for each fold; in a mesh the registers below it hand on the fold's sums."""
+        folds = [fold for layer in self.schedule.layers for fold in self._folds(layer)]
+        if self.sheet.datapath == "generic":
+            return tuple(folds)
+        below = [replace(fold, unit="edge", instances=fold.instances[1:]) for fold in folds]
+        return tuple(one for pair in zip(folds, below, strict=True) for one in pair)
 
     def holdings(self) -> tuple[Holding, ...]:
         """What stands in the words of the memories."""

@@ -82,7 +82,7 @@ def wrong_and_changed(
     """Trials in which ours differs from the machine, and the machine from golden."""
     true = mesh_force(case.sheet, case.network, faults, case.inputs, case.rows, case.columns)
     moved = Faults(later(faults.table, shifted, case.cycles), faults.trials)
-    program = case.mapping.program(())
+    program = case.program
     effects = case.mapping.footprint(moved, case.inferences).effects
     found = evaluate_small(program, case.inputs, effects)
     golden = evaluate_small(program, case.inputs, Effects.none(1))
@@ -171,8 +171,11 @@ def test_cycles_are_requests_of_as_many_slots_as_rows_and_a_bubble():
 
 def test_exposures_of_a_sum_register_are_its_own_folds():
     mapping = RUNS["plain"].mapping
-    folds = [a.first_cycle for a in mapping.assignments()]
+    folds = [a.first_cycle for a in mapping.assignments() if a.unit == "array"]
     assert len(folds) == 20
+    below = [(a.first_cycle, a.instances) for a in mapping.assignments() if a.unit == "edge"]
+    assert below[0] == (folds[0], ((0, 4),))
+    assert len(below) == 20
     # Twenty folds and no toggle before them: fold 0 is in c2. Elements begin up to 6 cycles late.
     last = 125 - 1
     assert mapping.exposures("array", "c2") == tuple(min(f + 6, last) for f in folds[0::2])

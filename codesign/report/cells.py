@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from codesign.report.heat import blocks
+from codesign.report.numbers import count
 from codesign.study.findings import UnitPicture
 
 __all__ = ["Cell", "Look", "groups_in", "look_of", "shape_text"]
@@ -14,6 +15,7 @@ __all__ = ["Cell", "Look", "groups_in", "look_of", "shape_text"]
 LARGEST_GRID = 32  # cells along an axis of an array
 LARGEST_INNER = 12  # along an axis of one core's array
 LARGEST_STRIP = 16
+MOST_BANKS = 32
 MOST_GROUPS = 64  # cores drawn with what is inside them
 GRID, INNER, SMALLEST = 184.0, 88.0, 6.0
 BANK, GAP = 34.0, 6.0
@@ -28,7 +30,7 @@ class Cell:
 
     Attributes:
         x, y, width, height: Within the unit, in pixels.
-        ranges: Half open, of each axis of the unit's shape.
+        ranges: Half open, of each axis of the unit's shape; of a bank, its words.
     """
 
     x: float
@@ -65,16 +67,17 @@ def groups_in(units: tuple[UnitPicture, ...]) -> int:
     return firsts.pop() if len(firsts) == 1 else 0
 
 
-def look_of(unit: UnitPicture, groups: int) -> Look:
+def look_of(unit: UnitPicture, groups: int, words: int = 0) -> Look:
     """Cells of a unit.
 
     Args:
         unit: Of a chip.
         groups: Of `groups_in`: units whose first axis is that long are drawn core by core.
+        words: Of a memory of one instance whose words are told: it is drawn in banks.
     """
     shape = unit.shape
     if not shape:
-        return _memory(unit)
+        return _banks(unit, words) if words else _memory(unit)
     if len(shape) == 2 and not (groups and shape[0] == groups):
         return _grid(shape, LARGEST_GRID, GRID, unit.kind == "mesh")
     return _cores(unit)
@@ -112,6 +115,22 @@ def _memory(unit: UnitPicture) -> Look:
     content = sum(bits * words for _, bits, words, _ in unit.components)
     height = MEMORY_HEIGHT + PER_DOUBLING * max(0.0, math.log2(max(1, content)) - 12)
     return Look(MEMORY_WIDTH, height, (Cell(0.0, 0.0, MEMORY_WIDTH, height, ()),))
+
+
+def _banks(unit: UnitPicture, words: int) -> Look:
+    """The same box, cut into banks of words that lie side by side."""
+    whole = _memory(unit)
+    parts = blocks(words, MOST_BANKS)
+    in_row = math.ceil(math.sqrt(len(parts) * whole.width / whole.height / 1.5))
+    rows = -(-len(parts) // in_row)
+    width, height = whole.width / in_row, whole.height / rows
+    cells = tuple(
+        Cell(i % in_row * width, i // in_row * height, width, height, (part,))
+        for i, part in enumerate(parts)
+    )
+    step = parts[0][1]
+    block = "" if step == 1 else f"{count(step)} of {count(words)} words"
+    return Look(whole.width, whole.height, cells, (), block)
 
 
 def _grid(shape: tuple[int, ...], largest: int, extent: float, mesh: bool = False) -> Look:

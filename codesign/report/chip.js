@@ -28,9 +28,10 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
   chip.layerColour = (layer) => few
     ? page.colour(`--c${layer + 1}`) : page.cividis(layer / (chip.layers.length - 1));
 
-  // Share of a cell's instances that an assignment uses.
+  // Share of a cell's instances that an assignment uses; all of an axis that it does not tell.
   const overlap = (cell, ranges) => cell.reduce((share, [first, stop], axis) => {
-    const common = Math.min(stop, ranges[axis][1]) - Math.max(first, ranges[axis][0]);
+    const [start, end] = ranges[axis] ?? [first, stop];
+    const common = Math.min(stop, end) - Math.max(first, start);
     return common > 0 ? share * common / (stop - first) : 0;
   }, 1);
 
@@ -39,6 +40,10 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
     element,
     ranges: element.dataset.r ? element.dataset.r.split(";").map((r) => r.split(",").map(Number)) : [],
   })));
+  // A memory's cell with its words: a bank has some, a core all.
+  const withWords = (u, ranges) => (ranges.length > chip.units[u].shape.length
+    ? ranges : [...ranges, [0, chip.units[u].words]]);
+  chip.held = page.holdings(chip);
   // Time of each layer on each set of instances: passes that differ in nothing else count together.
   const work = () => {
     const sums = new Map();
@@ -57,14 +62,24 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
     if (known) return known;
     known = cells.map((unit) => unit.map(() => new Float64Array(chip.layers.length)));
     for (const { unit, layer, ranges, time } of work().values()) {
+      if (chip.units[unit].words) continue; // told by what its words hold
       cells[unit].forEach((cell, c) => {
         known[unit][c][layer] += overlap(cell.ranges, ranges) * time / chip.cycles;
       });
     }
+    for (const one of chip.held) {
+      cells[one.unit].forEach((cell, c) => {
+        known[one.unit][c][one.layer] += overlap(withWords(one.unit, cell.ranges), one.ranges)
+          * (one.last - one.first) / chip.cycles;
+      });
+    }
     return known;
   };
-  const busy = (u, c) => usage()[u][c].reduce((sum, share) => sum + share, 0);
-  const assigned = chip.units.map(() => false);
+  const busy = (u, c) => {
+    const sum = usage()[u][c].reduce((a, b) => a + b, 0);
+    return chip.units[u].words ? Math.min(1, sum) : sum; // two tensors may share a word
+  };
+  const assigned = chip.units.map((unit) => unit.words > 0);
   for (let i = 0; i < chip.count; i++) assigned[chip.unitOf(i)] = true;
 
   const loss = (u, cell) => {
@@ -89,8 +104,8 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
     vulnerability: (v) => `${(100 * v).toFixed(2)} points`,
   };
   const meaning = {
-    occupancy: "share of an inference in which an instance works",
-    exposure: "stored bits of an instance times its occupancy: bits at risk at a mean moment",
+    occupancy: "share of an inference in which an instance works, or a word holds something",
+    exposure: "bits of an instance, or a word, times its occupancy: at risk at a mean moment",
     vulnerability: "accuracy lost by one fault there, by instance where known, else by unit",
   };
 
@@ -170,7 +185,11 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
   // The panel.
   const side = root.querySelector(".side");
   const span = ([first, stop]) => (stop === first + 1 ? `${first}` : `${first} to ${stop - 1}`);
-  chip.place = (ranges) => (ranges.length ? ` [${ranges.map(span).join(", ")}]` : "");
+  chip.place = (ranges, u = -1) => {
+    if (!ranges.length) return "";
+    if (u >= 0 && ranges.length > chip.units[u].shape.length) return ` words ${span(ranges.at(-1))}`;
+    return ` [${ranges.map(span).join(", ")}]`;
+  };
   const union = (one, other) => (one ? [Math.min(one[0], other[0]), Math.max(one[1], other[1])] : other);
   const table = (headings, rows) => {
     const head = page.element("tr", {}, ...headings.map((text) => page.element("th", { text, scope: "col" })));
@@ -203,7 +222,7 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
       for (const part of ["m", "k", "n"]) sum[part] = union(sum[part], one[part]);
       works.set(one.layer, sum);
     }
-    const told = [page.element("h4", { text: `${unit.name}${chip.place(marked ? marked.ranges : cell.ranges)}` })];
+    const told = [page.element("h4", { text: `${unit.name}${chip.place(marked ? marked.ranges : cell.ranges, u)}` })];
     if (marked) {
       told.push(fact(`${chip.layers[marked.layer]}, pass ${marked.number}${marked.step < 0 ? "" : `, step ${marked.step}`}: `
         + `cycles ${page.count(marked.first)} to ${page.count(marked.last - 1)}, channels ${span(marked.n)}, `
@@ -211,7 +230,9 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
     }
     const rows = [...works].map(([layer, w]) => [chip.layers[layer], page.count(w.passes.size),
       page.count(w.cycles), span(w.n), span(w.k), span(w.m), `${page.count(w.first)} to ${page.count(w.last - 1)}`]);
-    if (rows.length) {
+    if (unit.words) {
+      told.push(...chip.words(u, withWords(u, cell.ranges), { table, span, fact, overlap }));
+    } else if (rows.length) {
       told.push(table(["layer", "passes", "cycles", "channels", "terms", "positions", "when"], rows));
     } else {
       told.push(fact(unit.layers.length ? `Holds for: ${unit.layers.join(", ")}.` : "No layer is mapped here."));
@@ -237,7 +258,7 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
       const layers = usage()[u][c];
       const names = chip.layers.filter((_, layer) => layers[layer] > 0).join(", ");
       const more = value === null ? names || "no layer" : `${mode} ${shown[mode](value)}`;
-      page.tip.show(`${chip.units[u].name}${chip.place(cells[u][c].ranges)}: ${more}`, event.clientX, event.clientY);
+      page.tip.show(`${chip.units[u].name}${chip.place(cells[u][c].ranges, u)}: ${more}`, event.clientX, event.clientY);
     });
     group.addEventListener("pointerleave", page.tip.hide);
     group.addEventListener("keydown", (event) => {

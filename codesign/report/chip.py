@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -62,11 +62,22 @@ class Drawing:
     edges: tuple[int, ...]
 
 
-def draw(units: Sequence[UnitPicture], links: Sequence[ChipLink]) -> Drawing:
-    """Lay out a chip."""
+def draw(
+    units: Sequence[UnitPicture],
+    links: Sequence[ChipLink],
+    words: Mapping[str, int] | None = None,
+) -> Drawing:
+    """Lay out a chip.
+
+    Args:
+        units: Its units.
+        links: Its links.
+        words: By name, how many words a memory has that is drawn in banks.
+    """
+    counts = words or {}
     units = tuple(units)
     groups = groups_in(units)
-    looks = tuple(look_of(unit, groups) for unit in units)
+    looks = tuple(look_of(unit, groups, counts.get(unit.name, 0)) for unit in units)
     sizes = [
         (max(look.width, _text_width(unit)), HEAD + look.height + FOOT)
         for unit, look in zip(units, looks, strict=True)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codesign.errors import DataError, nearest
-from codesign.mapping import Assignment
+from codesign.mapping import Assignment, Holding
 from codesign.report.chip import ChipLink
 from codesign.report.hurts import instance_losses
 from codesign.study.findings import UnitPicture, Vulnerability
 
-__all__ = ["MOST_SEGMENTS", "busy_shares", "chip_data", "merged", "packed"]
+__all__ = ["MOST_SEGMENTS", "busy_shares", "chip_data", "merged", "packed", "words_of"]
 
 MOST_SEGMENTS = 100_000  # of a chip; beyond, neighbours in time of one layer are joined
 STORED = ("weight", "activation", "psum", "bias", "membrane", "threshold", "spike")
+TENSORS = ("weight", "activation", "sum", "neuron")
+ORDERS = ("", "n", *("".join(order) for order in permutations("mkn", 2)))
+HELD = 18  # unit, layer, two cycles; tensor, order, per word, offset; instances, words, m, k, n
 COLUMNS = 6  # unit, layer, first and last cycle, number, step; then ranges, then m, k, n
 
 
@@ -31,6 +35,7 @@ def chip_data(
     cycles: int,
     steps: int,
     vulnerabilities: Sequence[Vulnerability] = (),
+    holdings: Sequence[Holding] = (),
 ) -> dict[str, Any]:
     """One chip as JSON.
 
@@ -42,17 +47,20 @@ def chip_data(
         cycles: Of one inference.
         steps: Time steps: an assignment of step −1 happens in each.
         vulnerabilities: By instance, of this design.
+        holdings: What stands in the words of memories.
 
     Raises:
         DataError: Something is assigned to a unit that is not among them.
     """
-    layers = list(dict.fromkeys(a.layer for a in sorted(assignments, key=lambda a: a.first_cycle)))
+    layers = _layers(assignments, holdings)
     shown = merged(assignments)
     axes = max((len(unit.shape) for unit in units), default=0)
-    last = max((a.last_cycle for a in assignments), default=0)
+    ends = [a.last_cycle for a in assignments] + [h.last_cycle for h in holdings]
+    last = max(ends, default=0)
+    words = words_of(units, holdings)
     return {
         "name": name,
-        "units": [_unit(unit, vulnerabilities) for unit in units],
+        "units": [_unit(unit, vulnerabilities, words) for unit in units],
         "links": [[link.source, link.target, link.told()] for link in links],
         "layers": layers,
         "cycles": max(cycles, last),
@@ -60,7 +68,29 @@ def chip_data(
         "axes": axes,
         "merged": len(shown) < len(assignments),
         "segments": packed(_records(shown, units, layers, axes)),
+        "holdings": packed(_held(holdings, units, layers)),
     }
+
+
+def words_of(units: Sequence[UnitPicture], holdings: Sequence[Holding]) -> dict[str, int]:
+    """By unit, words of an instance of the memory whose words are told."""
+    parts = {h.unit: h.component for h in holdings}
+    return {
+        unit.name: words
+        for unit in units
+        for name, _, words, _ in unit.components
+        if parts.get(unit.name) == name
+    }
+
+
+def _layers(assignments: Sequence[Assignment], holdings: Sequence[Holding]) -> list[str]:
+    """In the order in which they first work, or, if nobody works on them, are stored."""
+    first: dict[str, int] = {}
+    for a in assignments:
+        first[a.layer] = min(a.first_cycle, first.get(a.layer, a.first_cycle))
+    for h in holdings:
+        first.setdefault(h.layer, h.first_cycle)
+    return sorted(first, key=lambda name: first[name])
 
 
 def packed(numbers: NDArray[np.int64]) -> dict[str, str]:
@@ -95,6 +125,7 @@ def busy_shares(
     assignments: Sequence[Assignment],
     cycles: int,
     steps: int,
+    holdings: Sequence[Holding] = (),
 ) -> list[float]:
     """Share of an inference in which the instances of each cell are in use.
 
@@ -106,7 +137,13 @@ def busy_shares(
         assignments: All of the chip.
         cycles: Of one inference.
         steps: How often an assignment of step −1 happens.
+        holdings: All of the chip; a memory's cells are then told by them.
     """
+    held = [h for h in holdings if h.unit == unit.name]
+    if held:
+        whole = ((0, words_of([unit], held)[unit.name]),)
+        cells = [cell if len(cell) > len(unit.shape) else (*cell, *whole) for cell in ranges]
+        return [_held_share(held, cell, cycles) for cell in cells]
     mine = [a for a in assignments if a.unit == unit.name]
     if not mine:
         return [0.0] * len(ranges)
@@ -123,11 +160,24 @@ def busy_shares(
     return shares
 
 
+def _held_share(held: Sequence[Holding], cell: tuple[tuple[int, int], ...], cycles: int) -> float:
+    """Share of the words and cycles of a bank, or of a core, in which something stands there."""
+    total = 0.0
+    for h in held:
+        share = 1.0
+        for (first, stop), (start, end) in zip(cell, (*h.instances, h.words), strict=True):
+            share *= max(0, min(stop, end) - max(first, start)) / (stop - first)
+        total += share * (h.last_cycle - h.first_cycle) / cycles
+    return min(1.0, total)
+
+
 def _where(one: Assignment) -> tuple[str, tuple[tuple[int, int], ...], str]:
     return one.unit, one.instances, one.layer
 
 
-def _unit(unit: UnitPicture, vulnerabilities: Sequence[Vulnerability]) -> dict[str, Any]:
+def _unit(
+    unit: UnitPicture, vulnerabilities: Sequence[Vulnerability], counts: Mapping[str, int]
+) -> dict[str, Any]:
     losses = [
         [*instance, one.loss.value, one.trials]
         for part, by_instance in instance_losses(vulnerabilities).items()
@@ -136,13 +186,16 @@ def _unit(unit: UnitPicture, vulnerabilities: Sequence[Vulnerability]) -> dict[s
         if len(instance) == len(unit.shape)
     ]
     seen = unit.vulnerability
+    count = counts.get(unit.name, 0)
+    stored = [(bits, words) for _, bits, words, role in unit.components if role in STORED]
     return {
         "name": unit.name,
         "kind": unit.kind,
         "shape": list(unit.shape),
         "components": [list(part) for part in unit.components],
         "layers": list(unit.layers),
-        "bits": sum(bits * words for _, bits, words, role in unit.components if role in STORED),
+        "bits": sum(bits * (1 if words == count else words) for bits, words in stored),
+        "words": count,
         "occupancy": unit.occupancy,
         "vulnerability": None if seen is None else [seen.value, seen.low, seen.high, seen.n],
         "losses": losses,
@@ -171,6 +224,24 @@ def _records(
         return np.zeros((0, COLUMNS + 2 * axes + 9), dtype=np.int64)
     rows.sort(key=lambda row: (row[0], row[2], row[3]))
     return np.array(rows, dtype=np.int64)
+
+
+def _held(
+    holdings: Sequence[Holding], units: Sequence[UnitPicture], layers: Sequence[str]
+) -> NDArray[np.int64]:
+    """``[holdings, HELD]``; only units with at most one axis of instances have any."""
+    at = {unit.name: u for u, unit in enumerate(units)}
+    names = {layer: i for i, layer in enumerate(layers)}
+    rows = []
+    for h in holdings:
+        if h.unit not in at:
+            raise DataError(f"{h.layer} is held in a unit {h.unit!r}{nearest(h.unit, at)}")
+        place = [end for pair in (*h.instances, (0, 1))[:1] for end in pair]
+        how = [TENSORS.index(h.tensor), ORDERS.index(h.order), h.per_word, h.offset]
+        box = [*h.m, *h.k, *h.n]
+        head = [at[h.unit], names[h.layer], h.first_cycle, h.last_cycle]
+        rows.append([*head, *how, *place, *h.words, *box])
+    return np.array(rows, dtype=np.int64).reshape(-1, HELD)
 
 
 def _ranges(assignment: Assignment, unit: UnitPicture) -> list[tuple[int, int]]:

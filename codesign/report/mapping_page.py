@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codesign.errors import MappingError
-from codesign.report import svg
 from codesign.report.cells import Cell
 from codesign.report.chip import chip_svg, draw
-from codesign.report.chip_data import busy_shares, chip_data
+from codesign.report.chip_data import busy_shares, chip_data, words_of
 from codesign.report.colours import cividis
-from codesign.report.figures import Figure, Section, Shown, html_table
+from codesign.report.figures import Figure, Section
 from codesign.report.json_files import json_text, writing
+from codesign.report.mapping_figures import energy_figure, layer_figures, unit_figure
 from codesign.report.mapping_json import mapping_json
 from codesign.report.mapping_tables import mapping_tables
 from codesign.report.mapping_view import MappingView
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MappingView", "mapping_graph", "write_mapping"]
 
-SCRIPTS = ("page.js", "chip.js", "gantt.js")
-LONGEST = 12  # bars of energy
+SCRIPTS = ("page.js", "words.js", "chip.js", "gantt.js")
 # chip.svg stands alone, so it brings the few rules of page.css that it needs.
 STYLE = """<style>
 svg { --paper: #fff; --ink: #16191d; --soft: #565c64; --empty: #eceef0; background: #fff;
@@ -122,22 +121,29 @@ def _page(views: Sequence[MappingView]) -> str:
     chips, data = [], []
     for place, view in enumerate(views):
         name = f"{view.network.name} on {view.accelerator.name}"
-        one = (view.units(), view.links(), view.assignments, view.cost.cycles)
-        figure = chip_figure(name, *one, place, MODES[:-1])
-        chips.append(Figure(figure.title, figure.reading, figure.body, ("assignments",)))
-        data.append(chip_data(view.name, *one, view.network.steps))
+        units = view.units()
+        one = (units, view.links(), view.assignments, view.cost.cycles)
+        modes = MODES if view.losses else MODES[:-1]
+        figure = chip_figure(name, *one, place, modes, words_of(units, view.holdings))
+        tables = ("assignments", "holdings") if view.holdings else ("assignments",)
+        chips.append(Figure(figure.title, figure.reading, figure.body, tables))
+        data.append(chip_data(view.name, *one, view.network.steps, (), view.holdings))
     sections = (
         Section("chip", "The chip and who is on it", tuple(chips)),
-        Section("layers", "Layers", tuple(_layer_table(view) for view in views)),
-        Section("energy", "Energy", tuple(f for view in views if (f := _energies(view)))),
+        Section("layers", "Layers", tuple(f for view in views for f in layer_figures(view))),
+        Section("units", "Units", tuple(unit_figure(view) for view in views)),
+        Section("energy", "Energy", tuple(f for view in views if (f := energy_figure(view)))),
     )
     files = [
         ("layers.csv", "one row a layer: where, folds, cycles, words, bits and energy by action"),
         ("costs.csv", "one row an action of a layer: count, bits, energy, grade of the price"),
         ("assignments.csv", "one row a pass: instances, slice of the layer, cycles"),
+        ("units.csv", "one row a unit: traffic, energy, exposure, reach, guards, vulnerability"),
         ("mapping.json", "all of it, as mapping.schema.json says"),
         ("mapping.schema.json", "JSON Schema of mapping.json"),
     ]
+    if any(view.holdings for view in views):
+        files.append(("holdings.csv", "one row a run of elements in a memory: words, cycles"))
     for view in views:
         graph, picture = _file_names(views, view)
         files.append((graph, f"{view.name}: units, links, layers and who runs where, as GraphML"))
@@ -150,13 +156,20 @@ def _page(views: Sequence[MappingView]) -> str:
         sentence=" ".join(_sentence(view) for view in views),
         keys=_keys(views[0]) if len(views) == 1 else [],
         studied="One inference, without faults.",
-        note="; ".join(line for view in views for line in view.guards),
+        note=_note(views),
         failed=(),
         sections=[section for section in sections if section.figures],
         folder="",
         missing=[f"{view.name}: {name}" for view in views for name in view.cost.missing],
         files=files,
     )
+
+
+def _note(views: Sequence[MappingView]) -> str:
+    """What must be known of the numbers, then the guards, each once."""
+    notes = dict.fromkeys(note for view in views for note in view.notes)
+    guards = dict.fromkeys(line for view in views for line in view.guards)
+    return " ".join([*notes, "; ".join(guards)]).strip()
 
 
 def _sentence(view: MappingView) -> str:
@@ -198,80 +211,14 @@ def _key(told: str, unit: str, name: str, value: float) -> KeyFigure:
     return KeyFigure(told, unit, name, None, value, "counted, not sampled")
 
 
-def _layer_table(view: MappingView) -> Figure:
-    headings = (
-        *("layer", "kind", "units", "folds", "cycles", "utilisation"),
-        *("multiply-accumulates", "words read, written", "bits of them", "energy"),
-    )
-    (table, *_) = mapping_tables([view])
-    at = {name: i for i, name in enumerate(table.columns)}
-    rows: list[list[Shown]] = []
-    for row in table.rows:
-        cells = [row[at[name]] for name in ("folds", "cycles", "utilisation", "macs")]
-        mine = [r for r in view.cost.rows if r.layer == row[at["layer"]]]
-        moved = [r for r in mine if r.action in ("read", "write")]
-        energy = sum(r.energy_pj or 0.0 for r in mine)
-        name = "no layer" if row[1] == "*" else str(row[1])
-        rows.append(
-            [
-                *(name, str(row[at["kind"]]), str(row[at["units"]])),
-                *(_shown(cells[0], count), _shown(cells[1], count)),
-                *(_shown(cells[2], share), _shown(cells[3], count)),
-                _shown(sum(r.count for r in moved) or None, count),
-                _shown(sum(r.count * r.bits for r in moved) or None, count),
-                _shown(energy or None, lambda pj: si(pj * 1e-12, "J")),
-            ]
-        )
-    title = f"{view.name}: what each layer takes"
-    reading = "Of one inference. Utilisation is the share of instances and cycles that do work."
-    return Figure(title, reading, html_table(headings, rows, sortable=True), ("layers",))
-
-
-def _shown(value: object, tell: Callable[[float], str]) -> Shown:
-    if not isinstance(value, int | float):
-        return ("", None)
-    return (tell(float(value)), float(value))
-
-
-def _energies(view: MappingView) -> Figure | None:
-    """The dearest actions as bars."""
-    sums: dict[str, tuple[float, float, str]] = {}
-    for row in view.cost.rows:
-        if row.energy_pj:
-            key = f"{row.unit}.{row.component} {row.action}"
-            energy, number, _ = sums.get(key, (0.0, 0.0, ""))
-            sums[key] = (energy + row.energy_pj, number + row.count, row.grade)
-    if not sums:
-        return None
-    ranked = sorted(sums.items(), key=lambda item: (-item[1][0], item[0]))[:LONGEST]
-    left = max(svg.text_width(name, svg.LARGE) for name, _ in ranked) + 16
-    most, total = ranked[0][1][0], view.cost.energy_pj
-    parts = []
-    for i, (name, (energy, number, grade)) in enumerate(ranked):
-        y = 4 + 26.0 * i
-        width = max(1.0, 360.0 * energy / most)
-        told = f"{name}: {count(number)} times, {si(energy * 1e-12, 'J')}, price {grade}"
-        parts.append(svg.text(left - 10, y + 14, name, "end", "name"))
-        parts.append(svg.tip(told, svg.rect(left, y, width, 19, "var(--c1)")))
-        amount = f"{si(energy * 1e-12, 'J')}, {share(energy / total)}"
-        parts.append(svg.text(left + width + 8, y + 14, amount))
-    height = 26.0 * len(ranked) + 8
-    title = f"{view.name}: {ranked[0][0]} takes {share(most / total)} of the energy"
-    reading = (
-        "The dearest actions of one inference, all layers together, as far as prices are known."
-    )
-    picture = svg.figure(left + 500, height, parts, title)
-    return Figure(title, reading, f'<div class="panels">{picture}</div>', ("costs",))
-
-
 def _standing_alone(view: MappingView) -> str:
     """chip.svg: cells coloured by occupancy, from pale to dark."""
     units = view.units()
-    drawing = draw(units, view.links())
+    drawing = draw(units, view.links(), words_of(units, view.holdings))
     shares: list[dict[tuple[tuple[int, int], ...], float]] = []
     for unit, look in zip(units, drawing.looks, strict=True):
         ranges = [cell.ranges for cell in look.cells]
-        cost = (view.assignments, view.cost.cycles, view.network.steps)
+        cost = (view.assignments, view.cost.cycles, view.network.steps, view.holdings)
         busy = busy_shares(unit, ranges, *cost)
         shares.append(dict(zip(ranges, busy, strict=True)))
     highest = max((value for one in shares for value in one.values()), default=0.0)

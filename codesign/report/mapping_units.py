@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 TENSORS = ("weight", "activation", "sum", "neuron")
-AXES = {"weight": ("k", "n"), "activation": ("m", "k"), "sum": ("m", "n"), "neuron": ("m", "n")}
+AXES = {"weight": ("k", "n"), "sum": ("m", "n"), "neuron": ("m", "n")}
 ROLES = {"weight": "weight", "activation": "activation", "psum": "sum", "membrane": "neuron"}
 
 
@@ -174,16 +174,21 @@ def _occupancy(view: MappingView, unit: Unit) -> float | None:
 
 def _elements(view: MappingView, unit: Unit) -> dict[str, int]:
     """Elements that pass through a unit, each once, by tensor."""
-    found: dict[str, int] = {}
+    network, found = view.network, dict[str, int]()
     held = {(h.layer, h.tensor, h.m, h.k, h.n): h for h in view.holdings if h.unit == unit.name}
     for h in held.values():
-        found[h.tensor] = found.get(h.tensor, 0) + h.elements
-    if held:
-        return found
-    mine = [a for a in view.assignments if a.unit == unit.name]
+        # A tile of sums at a time, but all of them in turn.
+        m, _, n = network.mac_shape(h.layer) if h.tensor == "sum" else (0, 0, 0)
+        found[h.tensor] = found.get(h.tensor, 0) + (m * n or h.elements)
+    mine = [] if held else [a for a in view.assignments if a.unit == unit.name]
     roles = {ROLES[part.role] for part in unit.components if part.role in ROLES}
     for tensor in TENSORS:
-        if mine and tensor in roles:
+        if not mine or tensor not in roles:
+            continue
+        if tensor == "activation":
+            sources = (network[a].inputs[0].source for a in dict.fromkeys(a.layer for a in mine))
+            found[tensor] = sum(prod(network.shapes[source]) for source in sources)
+        else:
             first, second = AXES[tensor]
             boxes = {(a.layer, getattr(a, first), getattr(a, second)) for a in mine}
             found[tensor] = sum(_size(one) * _size(other) for _, one, other in boxes)

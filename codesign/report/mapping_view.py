@@ -76,6 +76,7 @@ class MappingView:
                 unit.shape,
                 tuple((c.name, c.bits, c.words, c.role) for c in unit.components),
                 self.layers_on(unit.name),
+                vulnerability=self.losses.get(unit.name),
             )
             for unit in self.accelerator.units
         )

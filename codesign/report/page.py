@@ -29,7 +29,7 @@ from codesign.study.findings import Findings
 __all__ = ["load_findings", "write_report"]
 
 FORMAT = "codesign results 1"
-SCRIPTS = ("page.js", "chip.js", "gantt.js", "seen.js")
+SCRIPTS = ("page.js", "words.js", "chip.js", "gantt.js", "seen.js")
 
 
 def write_report(findings: Findings, folder: Path) -> Path:

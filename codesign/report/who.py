@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -63,12 +63,16 @@ def chip_figure(
     cycles: int,
     place: int,
     modes: Sequence[str] = MODES[:-1],
+    words: Mapping[str, int] | None = None,
 ) -> Figure:
-    """The figure of one chip; ``place`` is its number in the page's data."""
+    """The figure of one chip.
+
+    ``place`` is its number in the page's data, ``words`` what `codesign.report.chip.draw` asks for.
+    """
     layers = len({a.layer for a in assignments})
     passes = len({(a.layer, a.number, a.step) for a in assignments})
     title = f"{name}: {layers} layers in {count(passes)} passes and {count(cycles)} cycles"
-    drawing = draw(units, links)
+    drawing = draw(units, links, words)
     reading = (
         "Click a unit or a cell, or go there with the keyboard, to see what it works on and when. "
         "Layers that share a cell share its colour by their time. Lines are links, as thick as "
@@ -84,9 +88,12 @@ def chip_figure(
 def _notes(units: Sequence[UnitPicture], looks: Sequence[Look]) -> str:
     """What the picture leaves out, in sentences."""
     told = ""
-    rows = {look.in_row for look in looks if look.in_row}
-    if rows:
-        told += f" Cores are drawn in rows of {', '.join(map(str, sorted(rows)))}."
+    rows: dict[int, list[str]] = {}
+    for unit, look in zip(units, looks, strict=True):
+        if look.in_row:
+            rows.setdefault(look.in_row, []).append(unit.name)
+    for in_row, names in sorted(rows.items()):
+        told += f" In rows of {in_row} instances: {', '.join(names)}."
     pairs = [f"{k.block} in {u.name}" for u, k in zip(units, looks, strict=True) if k.block]
     if pairs:
         told += f" One cell stands for {', '.join(pairs)}."
