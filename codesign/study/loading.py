@@ -15,6 +15,7 @@ from codesign.parts import Part, bind, check_part, exists, needs_allow
 from codesign.scenarios import FaultList, targets
 from codesign.schema import Loaded, Problem, load, raise_all
 from codesign.shipped import find_config
+from codesign.study.kinds import require_kind
 from codesign.study.spec import AcceleratorSpec, StudySpec
 
 __all__ = ["LoadedStudy", "datasheet", "load_study"]
@@ -57,6 +58,7 @@ def load_study(
         StudyError: All that is wrong with it, one line each: ``file:line:column: path: what``.
     """
     file = find_config(name_or_path, "studies")
+    require_kind(name_or_path, "study", "studies")
     loaded = load(file, StudySpec, name=str(name_or_path), overrides=overrides)
     problems = list(_problems(loaded, tuple(allow)))
     families: dict[str, Family] = {}

@@ -16,12 +16,13 @@ from codesign.digests import digest
 from codesign.errors import StudyError
 from codesign.schema import Loaded, load
 from codesign.shipped import find_config
+from codesign.study.kinds import kind_of, require_kind
 from codesign.study.loading import LoadedStudy, datasheet, load_study
 from codesign.study.plan import NONE, REEXECUTION
 from codesign.study.search_spec import ParameterSpec, SpaceSpec
 from codesign.study.spec import EffortSpec, OutputSpec
 from codesign.study.strategy import Dimension, Point
-from codesign.yaml_nodes import Items, Node, Scalar, compose
+from codesign.yaml_nodes import Items, Node, Scalar
 from codesign.yaml_writer import node_of, write
 
 __all__ = [
@@ -115,13 +116,7 @@ class DesignText:
 
 def is_space(name_or_path: str) -> bool:
     """Whether this names a search space rather than a study: it has parameters and a study."""
-    try:
-        text = find_config(name_or_path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return False  # reading it as a study says what is wrong, and where
-    root, _ = compose(text, name_or_path)
-    keys = {entry.key for entry in getattr(root, "entries", ())}
-    return {"parameters", "study"} <= keys
+    return kind_of(name_or_path) == "space"
 
 
 def read_space(
@@ -133,6 +128,7 @@ def read_space(
         StudyError: What is wrong with the form of either.
     """
     file = find_config(name_or_path, "spaces")
+    require_kind(name_or_path, "space", "spaces")
     loaded = load(file, SpaceSpec, name=str(name_or_path), overrides=overrides)
     beside = loaded.folder / loaded.value.study
     name = str(beside) if beside.is_file() else loaded.value.study
