@@ -12,7 +12,8 @@ words were used to the full):
 Beyond SCALE-Sim: a map that passes through memory is written once, and read once by every layer
 without weights that gets it there; weights that do not stay are read from dram and written to
 weight_sram once an inference; a register is written in every cycle in which a position passes it,
-in all elements of the array. The network's input and output and the vector unit are not priced.
+in all elements of the array. What brings the network's input and takes its output is not priced,
+nor is the vector unit.
 
 With ``zero_gating`` only products that switch are priced (`accelerators.systolic_gating`). Energy
 is of three kinds: by action, by cycle (``cycle_energy``) and by time (``static_power``).
