@@ -219,14 +219,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _map(arguments: argparse.Namespace) -> int:
-    from codesign.report import MappingView, write_mapping
+    from codesign.report import MappingView, found_losses, write_mapping
     from codesign.study.loading import load_study
     from codesign.study.mapped import mapped_designs
+    from codesign.study.running import output_folder
 
     study = load_study(arguments.study, arguments.overrides, arguments.allow)
     _one_thread()
     folder = Path(arguments.out) if arguments.out else Path("out") / f"{study.name}-map"
-    views = [MappingView.of(design, cost) for design, cost in mapped_designs(study, _say)]
+    views = [MappingView.of(m.design, m.cost, m.notes) for m in mapped_designs(study, _say)]
+    views = found_losses(views, output_folder(study) / "results.json")
     print(write_mapping(views, folder))
     return 0
 

@@ -6,8 +6,9 @@ the codes that its first layer reads. What a chip computes begins at the codes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,28 @@ from codesign.digests import digest
 from codesign.errors import DataError
 from codesign.formats import NumberFormat, Quantizer, read_only
 
-__all__ = ["InputCoding", "Samples", "Splits"]
+__all__ = ["InputCoding", "Samples", "Splits", "made_up", "of_shape"]
+
+Maker = TypeVar("Maker", bound=Callable[..., Any])
+
+
+def of_shape(*shape: int, full_scale: float = 255.0) -> Callable[[Maker], Maker]:
+    """Say of a function that gives `Splits` which shape a sample has.
+
+    With it a network can be mapped where the data set's files are not at hand.
+
+    >>> @of_shape(1, 8, 8, full_scale=16.0)
+    ... def digits(): ...
+    >>> digits.sample_shape, digits.full_scale
+    ((1, 8, 8), 16.0)
+    """
+
+    def mark(maker: Maker) -> Maker:
+        for name, value in (("sample_shape", shape), ("full_scale", full_scale)):
+            setattr(maker, name, value)
+        return maker
+
+    return mark
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +165,22 @@ class Splits:
         }
         tested = Samples(name, "test", *test, timed)
         return Splits(**made, test=tested, full_scale=full_scale)
+
+
+def made_up(shape: tuple[int, ...], full_scale: float, count: int, seed: int) -> Splits:
+    """Noise in the place of a data set: whole numbers from 0 to full scale, all of class 0.
+
+    >>> made_up((1, 2, 2), 16.0, 3, 0).test.inputs.shape
+    (3, 1, 2, 2)
+    """
+    rng = np.random.default_rng(seed)
+
+    def part(split: str) -> Samples:
+        inputs = rng.integers(0, int(full_scale) + 1, (count, *shape))
+        return Samples("made up", split, inputs, np.zeros(count, dtype=np.int64))
+
+    train, calibration, validation, test = map(part, ("train", "calibration", "validation", "test"))
+    return Splits(train, calibration, validation, test, full_scale)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.errors import DataError
-from codesign.samples import Splits
+from codesign.samples import Splits, of_shape
 
 __all__ = ["cifar10", "digits", "fashion_mnist", "mnist"]
 
@@ -31,6 +31,7 @@ IDX_NAMES = {
 CIFAR_RECORD = 1 + 3 * 32 * 32  # a label byte, then red, green and blue planes
 
 
+@of_shape(1, 8, 8, full_scale=16.0)
 def digits() -> Splits:
     """The 1,797 handwritten digits of 8 x 8 pixels, values 0 to 16, that scikit-learn carries.
 
@@ -49,6 +50,7 @@ def digits() -> Splits:
     return Splits.of("digits", inputs[rest], labels[rest], tested, full_scale=16.0)
 
 
+@of_shape(1, 28, 28)
 def mnist(folder: Path) -> Splits:
     """MNIST, ``[samples, 1, 28, 28]`` uint8 pixels.
 
@@ -58,6 +60,7 @@ def mnist(folder: Path) -> Splits:
     return _images("mnist", Path(folder), ("mnist*.npz",))
 
 
+@of_shape(1, 28, 28)
 def fashion_mnist(folder: Path) -> Splits:
     """Fashion-MNIST, ``[samples, 1, 28, 28]`` uint8 pixels.
 
@@ -67,6 +70,7 @@ def fashion_mnist(folder: Path) -> Splits:
     return _images("fashion-mnist", Path(folder), ("fashion*mnist*.npz",))
 
 
+@of_shape(3, 32, 32)
 def cifar10(folder: Path) -> Splits:
     """CIFAR-10, ``[samples, 3, 32, 32]`` uint8 pixels.
 

@@ -33,7 +33,7 @@ from codesign.network import NetworkGraph
 from codesign.samples import InputCoding, Samples, Splits
 from codesign.store import ArrayStore
 
-__all__ = ["Epoch", "Model", "Progress", "Trained", "train"]
+__all__ = ["Epoch", "Model", "Progress", "Trained", "stored", "train"]
 
 Progress = Callable[[str, int, int], None]  # (what is done, batches done, batches in all)
 Arrays = dict[str, NDArray[Any]]
@@ -140,6 +140,20 @@ def train(
     if cache is None:
         return job.trained(job.arrays())
     return job.trained(ArrayStore(cache).get_or_make(job.digest, job.arrays))
+
+
+def stored(
+    model: Model, data: Splits, training: Training, quantisation: Quantisation, cache: Path
+) -> Trained | None:
+    """What `train` has stored for the same arguments, or None; trains nothing.
+
+    Raises:
+        LoweringError, DataError: As `train` does.
+        StoreError: What is stored is damaged.
+    """
+    job = _Job(model, data, training, quantisation, None)
+    store = ArrayStore(cache)
+    return job.trained(store.get(job.digest)) if store.path(job.digest).is_file() else None
 
 
 class _Job:

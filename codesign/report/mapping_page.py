@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,10 @@ def _page(views: Sequence[MappingView]) -> str:
         one = (units, view.links(), view.assignments, view.cost.cycles)
         modes = MODES if view.losses else MODES[:-1]
         figure = chip_figure(name, *one, place, modes, words_of(units, view.holdings))
+        if view.time != "cycles":
+            told = f"{view.time} of an inference whose inputs all spike in every step"
+            body = figure.body.replace("cycles of one inference", told)
+            figure = replace(figure, body=body)
         tables = ("assignments", "holdings") if view.holdings else ("assignments",)
         chips.append(Figure(figure.title, figure.reading, figure.body, tables))
         data.append(chip_data(view.name, *one, view.network.steps, (), view.holdings))

@@ -33,13 +33,15 @@ def exposures(view: MappingView) -> dict[tuple[str, str], float]:
     """Bit-cycles of an inference in which values of a layer stand in a unit, by (layer, unit).
 
     In memories whose words are told: each element for as long as it stands there. Elsewhere: the
-    stored bits of the instances at work, for as long as they are.
+    stored bits of the instances at work, for as long as they are. A chip that executes an inference
+    several times, or tells its times in updates, gives shares of its cycles.
     """
     found: dict[tuple[str, str], float] = {}
     told = {h.unit for h in view.holdings}
+    scale = view.cost.cycles / _end(view)
     for h in view.holdings:
         many = h.elements * prod(stop - start for start, stop in h.instances)
-        value = float(many * h.bits * (h.last_cycle - h.first_cycle))
+        value = scale * many * h.bits * (h.last_cycle - h.first_cycle)
         found[h.layer, h.unit] = found.get((h.layer, h.unit), 0.0) + value
     for unit in view.accelerator.units:
         bits = sum(part.bits * part.words for part in unit.components if part.role in STORED)
@@ -47,7 +49,7 @@ def exposures(view: MappingView) -> dict[tuple[str, str], float]:
             continue
         for a in view.assignments:
             if a.unit == unit.name:
-                value = float(bits * _instance_cycles(view, unit, a))
+                value = scale * bits * _instance_cycles(view, unit, a)
                 found[a.layer, unit.name] = found.get((a.layer, unit.name), 0.0) + value
     return found
 
@@ -61,11 +63,11 @@ def layer_exposure(view: MappingView, layer: str) -> float | None:
 def layer_occupancy(view: MappingView, layer: str) -> float | None:
     """Share of instances and cycles that a layer takes, of the unit it takes most of."""
     shares = [
-        sum(_instance_cycles(view, unit, a) for a in mine) / (unit.instances * view.cost.cycles)
+        sum(_instance_cycles(view, unit, a) for a in mine) / (unit.instances * _end(view))
         for unit in view.accelerator.units
         if (mine := [a for a in view.assignments if (a.layer, a.unit) == (layer, unit.name)])
     ]
-    return max(shares) if shares and view.cost.cycles else None
+    return min(1.0, max(shares)) if shares else None
 
 
 def uses(view: MappingView) -> list[dict[str, Any]]:
@@ -144,6 +146,12 @@ def phase_cells(phases: Phases | None) -> tuple[Cell, ...]:
     return (phases.load, phases.compute, phases.drain, phases.stall)
 
 
+def _end(view: MappingView) -> int:
+    """Last moment of an execution, in the times of assignments."""
+    ends = [a.last_cycle for a in view.assignments] + [h.last_cycle for h in view.holdings]
+    return max(ends, default=0) or max(view.cost.cycles, 1)
+
+
 def _instance_cycles(view: MappingView, unit: Unit, a: Assignment) -> int:
     """Instances of an assignment times its cycles, in all steps that repeat it."""
     whole = prod(unit.shape[len(a.instances) :])
@@ -154,9 +162,7 @@ def _instance_cycles(view: MappingView, unit: Unit, a: Assignment) -> int:
 def _occupancy(view: MappingView, unit: Unit) -> float | None:
     """Share of instances (of words, in a memory whose words are told) and cycles in use."""
     held = [h for h in view.holdings if h.unit == unit.name]
-    cycles = max(view.cost.cycles, 1)
     if held:
-        last = max(cycles, max(h.last_cycle for h in held))
         words = unit.component(held[0].component).words * unit.instances
         used = sum(
             (h.words[1] - h.words[0])
@@ -164,12 +170,12 @@ def _occupancy(view: MappingView, unit: Unit) -> float | None:
             * (h.last_cycle - h.first_cycle)
             for h in held
         )
-        return min(1.0, used / (words * last))  # two tensors may share a word
+        return min(1.0, used / (words * _end(view)))  # two tensors may share a word
     mine = [a for a in view.assignments if a.unit == unit.name]
     if not mine:
         return None
-    last = max(cycles, max(a.last_cycle for a in mine))
-    return sum(_instance_cycles(view, unit, a) for a in mine) / (unit.instances * last)
+    used = sum(_instance_cycles(view, unit, a) for a in mine)
+    return used / (unit.instances * _end(view))
 
 
 def _elements(view: MappingView, unit: Unit) -> dict[str, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from codesign.accelerator import AcceleratorGraph
 from codesign.design import Design
+from codesign.events import EventProgram
 from codesign.intervals import Interval
 from codesign.mapping import Assignment, Cost, Holding, Holds
 from codesign.network import NetworkGraph
@@ -32,7 +33,9 @@ class MappingView:
         holdings: What stands in the words of memories; () where the family does not say.
         reaches: By unit, how many values one broken instance or word touches.
         guarded: By unit, the guards that stand before what it stores.
+        digest: Of the design, by which its campaigns are found.
         losses: By unit, accuracy lost to one fault there, where a campaign has run.
+        time: What first and last moments count: cycles, or updates of a chip of events.
         notes: Sentences that must stand beside the numbers.
     """
 
@@ -45,13 +48,16 @@ class MappingView:
     holdings: tuple[Holding, ...] = ()
     reaches: dict[str, Reach] = field(default_factory=dict)
     guarded: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    digest: str = ""
     losses: dict[str, Interval] = field(default_factory=dict)
+    time: str = "cycles"
     notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, design: Design, cost: Cost, notes: Sequence[str] = ()) -> MappingView:
         """Of a design, with the cost that its mapping gave for some activity."""
         mapping: object = design.mapping
+        program: object = design.program
         found = {unit.name: reach_of(design, unit) for unit in design.accelerator.units}
         view = cls(
             name=design.name,
@@ -62,6 +68,8 @@ class MappingView:
             guards=tuple(str(guard) for guard in design.guards),
             holdings=mapping.holdings() if isinstance(mapping, Holds) else (),
             reaches={name: reach for name, reach in found.items() if reach is not None},
+            digest=design.digest,
+            time="updates" if isinstance(program, EventProgram) else "cycles",
             notes=tuple(notes),
         )
         there = {unit.name: view.layers_on(unit.name) for unit in design.accelerator.units}
