@@ -208,6 +208,12 @@ def test_a_neuron_word_of_tinyodin_is_one_neuron_and_a_synapse_word_eight_weight
                 is_told(row, h, word)
 
 
+def test_the_exposure_of_a_word_is_its_own_bits(visits: Any) -> None:
+    page = visits["tinyodin"].page
+    page.locator('g.unit[aria-label^="neurons"] .cell').first.click()
+    assert "occupancy 100.0 % · exposure 32.0 bits" in page.locator(".side").text_content()
+
+
 def test_pointing_at_a_bank_names_its_layers(visits: Any) -> None:
     page = visits["tinyodin"].page
     page.locator('g.unit[aria-label^="neurons"] .cell').nth(2).hover()

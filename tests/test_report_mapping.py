@@ -16,7 +16,10 @@ import pytest
 from json_problems import problems
 from sample_mapping import sample_view
 
+from codesign.design import Design
 from codesign.errors import DataError, MappingError, StoreError
+from codesign.guards import Clamp, Correct, Recompute
+from codesign.mapping import Activity, Phases
 from codesign.report import MappingView, write_mapping
 
 
@@ -57,6 +60,48 @@ def test_a_layer_is_told_with_place_time_use_reads_and_energy(folder: Path) -> N
     assert fc["array.product.op_words"] == ""  # it does none
     assert rows["conv"]["array.product.op_words"] == "72.0"
     assert rows["conv"]["array.product.op_energy_pj"] == ""  # it does some, nobody knows the price
+
+
+def test_units_are_told_with_traffic_exposure_and_what_passes(folder: Path) -> None:
+    rows = {row["unit"]: row for row in rows_of(folder, "units")}
+    sram, array = rows["sram"], rows["array"]
+    assert [float(sram[name]) for name in ("reads", "read_bits", "energy_pj")] == [42, 672, 105]
+    assert (sram["exposure_bit_cycles"], sram["occupancy"], sram["layers"]) == ("", "", "conv; fc")
+    # Registers of 8 bits: 4 for 36 cycles, 4 for 14, 2 for 10.
+    busy = 4 * 36 + 4 * 14 + 2 * 10
+    assert float(array["exposure_bit_cycles"]) == 8 * busy
+    assert float(array["exposure_bit_seconds"]) == pytest.approx(8 * busy / 100e6)
+    assert float(array["occupancy"]) == pytest.approx(busy / (4 * 60))
+    assert int(array["weight_elements"]) == 9 * 2 + 8 * 2 + 8
+    assert (array["sum_elements"], array["vulnerability"], array["guards"]) == ("", "", "")
+    layers = {row["layer"]: row for row in rows_of(folder, "layers")}
+    assert float(layers["fc"]["exposure_bit_cycles"]) == 8 * (4 * 14 + 2 * 10)
+    assert float(layers["fc"]["occupancy"]) == pytest.approx((4 * 14 + 2 * 10) / (4 * 60))
+
+
+def test_phases_of_a_layer_are_told_where_a_family_says_them(tmp_path: Path) -> None:
+    view = sample_view()
+    cost = replace(view.cost, phases={"conv": Phases(6, 25, 4, 1), "fc": Phases(compute=24)})
+    page = write_mapping([replace(view, cost=cost)], tmp_path).read_text(encoding="utf-8")
+    rows = {row["layer"]: row for row in rows_of(tmp_path, "layers")}
+    names = ("load_cycles", "compute_cycles", "drain_cycles", "stall_cycles")
+    assert [rows["conv"][name] for name in names] == ["6", "25", "4", "1"]
+    assert [rows["input"][name] for name in names] == [""] * 4
+    assert "tiny: 81.7 % of the cycles compute" in page.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_guards_stand_at_the_units_whose_words_they_check() -> None:
+    from accelerators import Systolic
+
+    chip = Systolic(name="a4", rows=4, cols=4).build()
+    guards = (Correct("fc", "weight"), Clamp("conv", "activation", 0, 9), Recompute(3))
+    design = Design("toy", sample_view().network, chip, guards=guards)
+    view = MappingView.of(design, design.mapping.cost(Activity(), guards))
+    assert view.guarded["dram"] == ("correct of weights", "3 executions")
+    assert view.guarded["activation_sram"] == ("clamp of activations", "3 executions")
+    assert view.guarded["psum_sram"] == ("3 executions",)
+    once = MappingView.of(replace(design, guards=()), design.mapping.cost(Activity(), ()))
+    assert once.guarded["dram"] == ()
 
 
 def test_the_page_says_the_sum_and_what_could_not_be_priced(folder: Path) -> None:
@@ -202,8 +247,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_real_array_is_reported_as_its_mapping_says(tmp_path: Path) -> None:
     from accelerators import Systolic
-    from codesign.design import Design
-    from codesign.mapping import Activity
 
     design = Design("toy", sample_view().network, Systolic(name="a4", rows=4, cols=4).build())
     cost = design.mapping.cost(Activity(), ())

@@ -194,7 +194,7 @@ def _unit(
         "shape": list(unit.shape),
         "components": [list(part) for part in unit.components],
         "layers": list(unit.layers),
-        "bits": sum(bits * (1 if words == count else words) for bits, words in stored),
+        "bits": sum(bits * (words if not count else words == count) for bits, words in stored),
         "words": count,
         "occupancy": unit.occupancy,
         "vulnerability": None if seen is None else [seen.value, seen.low, seen.high, seen.n],

@@ -32,6 +32,7 @@ def _design(view: MappingView) -> dict[str, Any]:
             {"layer": layer, "unit": unit, "bit_cycles": value}
             for (layer, unit), value in exposures(view).items()
         ],
+        "time": view.time,
         "notes": list(view.notes),
         "cost": {**vars(view.cost), "energy_pj": view.cost.energy_pj},
         "guards": list(view.guards),
