@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -17,7 +18,7 @@ from accelerators.tinyodin_words import DISABLE, NEURONS, BitFault, neuron_words
 from codesign.accelerator import AcceleratorGraph
 from codesign.effects import Effects
 from codesign.errors import CapacityError, FaultError, MappingError, UnsupportedError
-from codesign.events import EventCoding, EventProgram
+from codesign.events import EventCoding, EventProgram, Population
 from codesign.faults import FaultModel, Faults
 from codesign.formats import NumberFormat
 from codesign.guards import Guard
@@ -218,11 +219,18 @@ class TinyOdinMapping:
             UnsupportedError: There are guards.
         """
         if guards:
-            raise UnsupportedError(f"{self.sheet.name}: event-serial programs take no guards yet")
+            raise UnsupportedError(
+                f"{self.sheet.name} works off events, and programs of events take no guards yet; "
+                f"came {guards[0]}"
+            )
         sheet, leaks = self.sheet, [x for x in self.layers if x.leak]
         leak = _leak_place(leaks[0].lif) if leaks else ""
         coding = EventCoding(
-            self.placed.inputs, self.network.steps, leak or "none", self.sheet.waits
+            self.placed.inputs,
+            self.network.steps,
+            leak or "none",
+            self.sheet.waits,
+            self.network.layers[0].name,
         )
         last = self.layers[-1].size
         cycles = replace(CYCLES, idle=sheet.idle_cycles, time_out=sheet.time_out_cycles)
@@ -237,7 +245,15 @@ class TinyOdinMapping:
             cycles,
             self.placed.neurons[-last:],
             coding,
+            tuple(self._populations()),
         )
+
+    def _populations(self) -> Iterator[Population]:
+        at = 0
+        for layer in self.layers:
+            neurons = self.placed.neurons[at : at + layer.size]
+            yield Population(layer.lif.name, layer.linear.name, neurons)
+            at += layer.size
 
     def _words(self) -> NDArray[np.int64]:
         """Neuron words; neurons that nobody uses are disabled and never reach their threshold."""

@@ -8,6 +8,8 @@ from typing import Protocol, cast
 
 from codesign.accelerator import AcceleratorGraph
 from codesign.digests import digest
+from codesign.errors import UnsupportedError
+from codesign.events import EventProgram
 from codesign.faults import Faults
 from codesign.guards import Guard
 from codesign.mapping import Family, Mapping, Placement
@@ -46,9 +48,25 @@ class Design:
         return _map(_Key(self))
 
     @cached_property
-    def program(self) -> Program:
+    def program(self) -> Program | EventProgram:
         """What this design computes."""
         return self.mapping.program(self.guards)
+
+    def layered(self, what: str = "this") -> Program:
+        """The same, for what exists only where a chip computes layer after layer.
+
+        Args:
+            what: Asks for it, for the message.
+
+        Raises:
+            UnsupportedError: This chip works off events.
+        """
+        if isinstance(self.program, Program):
+            return self.program
+        raise UnsupportedError(
+            f"{what} is for chips that compute layer after layer; {self.accelerator.name}, the "
+            f"chip of {self.name}, works off events"
+        )
 
     @cached_property
     def digest(self) -> str:

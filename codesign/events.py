@@ -56,11 +56,13 @@ __all__ = [
     "EventCoding",
     "EventCycles",
     "EventProgram",
+    "Population",
     "Timeline",
     "WordField",
     "WordLayout",
     "actions",
     "check",
+    "steps_of_actions",
     "stimuli",
 ]
 
@@ -152,12 +154,29 @@ class EventCoding:
         leak: Whether all neurons leak, before or after the scans of a step.
         waits: Whether the host lets each event be worked off before it sends the next. It does so
             before a leak in any case, and after the last event.
+        name: Of the inputs, as a layer of the network.
     """
 
     axons: tuple[int, ...]
     steps: int
     leak: Literal["none", "first", "last"] = "none"
     waits: bool = True
+    name: str = "input"
+
+
+@dataclass(frozen=True)
+class Population:
+    """Neurons that a network calls a layer: what words and spikes are told by.
+
+    Attributes:
+        name: Of the layer of neurons.
+        weights: Of the layer whose weights lead to them.
+        neurons: Their numbers, in the layer's order.
+    """
+
+    name: str
+    weights: str
+    neurons: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +194,7 @@ class EventProgram:
         cycles: What takes how long.
         outputs: Neurons whose spikes are counted: the output.
         coding: How samples are played, if they are.
+        populations: Which neurons are which layer, if it is a network that is computed.
     """
 
     words: NDArray[np.int64]
@@ -187,6 +207,7 @@ class EventProgram:
     cycles: EventCycles
     outputs: tuple[int, ...] = ()
     coding: EventCoding | None = None
+    populations: tuple[Population, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("words", "weights"):
@@ -221,7 +242,7 @@ class EventProgram:
         """Content digest."""
         parts = (self.words, self.weights, self.layout, self.weight_bits, self.scan)
         rest = (self.closed_loop, self.queue_capacity, self.cycles, self.outputs, self.coding)
-        return digest((*parts, *rest))
+        return digest((*parts, *rest, self.populations))
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,6 +284,24 @@ def stimuli(program: EventProgram, samples: Samples) -> list[NDArray[np.void]]:
     Raises:
         DataError: No coding, or samples of another shape or with other codes.
     """
+    coding, spikes = _inputs(program, samples)
+    return [_played(coding, sample) for sample in spikes]
+
+
+def steps_of_actions(program: EventProgram, samples: Samples) -> list[NDArray[np.int64]]:
+    """For each sample, the time step of each action of `stimuli`; a last sampling is in the last.
+
+    Raises:
+        DataError: As `stimuli`.
+    """
+    coding, spikes = _inputs(program, samples)
+    counts = spikes.sum(axis=2) + (coding.leak != "none")
+    counts[:, -1] += 1
+    return [np.repeat(np.arange(coding.steps), count) for count in counts]
+
+
+def _inputs(program: EventProgram, samples: Samples) -> tuple[EventCoding, NDArray[np.int64]]:
+    """The coding, and spikes ``[samples, steps, inputs]``."""
     coding = program.coding
     if coding is None:
         raise DataError("this program plays no samples: it has no coding")
@@ -275,7 +314,7 @@ def stimuli(program: EventProgram, samples: Samples) -> list[NDArray[np.void]]:
             f"{samples.name}: expected {coding.steps} steps of {len(coding.axons)} spikes, 0 or 1, "
             f"came {samples.inputs.shape[1:]} from {inputs.min()} to {inputs.max()}"
         )
-    return [_played(coding, sample.reshape(coding.steps, -1)) for sample in inputs]
+    return coding, inputs.reshape(len(samples), coding.steps, len(coding.axons))
 
 
 def _played(coding: EventCoding, spikes: NDArray[np.int64]) -> NDArray[np.void]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from codesign.accelerator import AcceleratorGraph
 from codesign.effects import Effects
 from codesign.errors import MappingError
+from codesign.events import EventProgram
 from codesign.faults import Faults
 from codesign.guards import Guard
 from codesign.network import NetworkGraph
@@ -274,8 +275,12 @@ class Footprint:
 class Mapping(Protocol):
     """A network on an accelerator; made by a `Family`, derived from a design, never stored."""
 
-    def program(self, guards: tuple[Guard, ...]) -> Program:
-        """What this chip computes for this network with these guards."""
+    def program(self, guards: tuple[Guard, ...]) -> Program | EventProgram:
+        """What this chip computes for this network with these guards.
+
+        Raises:
+            UnsupportedError: Guards that this chip's kind of program cannot have.
+        """
         ...
 
     def assignments(self) -> tuple[Assignment, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -21,6 +21,7 @@ from codesign.accelerator import AcceleratorGraph, Component, Unit
 from codesign.design import Design
 from codesign.draws import nested_sites, site_per_trial, uniform_for
 from codesign.errors import FaultError, nearest
+from codesign.events import EventProgram
 from codesign.faults import FAULT, FaultModel, Faults
 
 __all__ = ["FaultList", "RandomFaults", "Scenario", "SingleFaults", "targets"]
@@ -58,12 +59,15 @@ class RandomFaults:
         exposure: When a ``flip`` strikes. ``start``: once before the first inference; it stays
             until the component is written again. ``stored``: once each value that is stored there
             during the first inference, just after it was loaded. ``inference``: in every inference
-            anew, at a uniform cycle. Other models are permanent and ignore it.
+            anew, at a uniform cycle. Other models are permanent and ignore it. On a chip that works
+            off events time is counted in neuron updates: ``start`` is update 0 of inference 0, and
+            ``inference`` draws one of the updates that the golden inference has (see `timed`).
         upset_bits: Adjacent bits of a word that one strike takes with it, towards the most
             significant and not past it: one event.
         anew: Of a design that executes each inference several times: each execution loads its state
             again and is struck anew (true), or nothing is loaded again and one strike is there in
             all of them (false), where voting cannot help.
+        updates: See `timed`; part of the identity.
     """
 
     components: tuple[str, ...]
@@ -72,6 +76,7 @@ class RandomFaults:
     exposure: Exposure = "start"
     upset_bits: int = 1
     anew: bool = True
+    updates: tuple[int, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rate <= 1.0:
@@ -87,6 +92,16 @@ class RandomFaults:
         ]
         return _numbered(tables, len(trials))
 
+    def timed(self, updates: Sequence[int]) -> RandomFaults:
+        """The same, knowing how many neuron updates each inference of a run has.
+
+        On a chip that works off events that depends on the samples. A study tells it, from the
+        golden run; whoever draws by hand does so (`codesign.engine.serial.SerialGolden.updates`).
+        """
+        told = replace(self)
+        object.__setattr__(told, "updates", tuple(int(count) for count in updates))
+        return told
+
     def _draw_one(
         self, design: Design, number: int, trial: int, seed: int, inferences: int, target: Target
     ) -> NDArray[np.void]:
@@ -97,7 +112,8 @@ class RandomFaults:
         if transient and self.exposure == "stored":
             cycles = design.mapping.exposures(target.unit.name, target.name)
         repeats = inferences if transient and self.exposure == "inference" else 1
-        span = _cycles(design) if repeats > 1 or self.exposure == "inference" else 1
+        during = transient and self.exposure == "inference"
+        spans = self._spans(design, inferences) if during else np.ones(0, dtype=np.int64)
         tables = []
         for execution in range(executions):
             key = target.key if execution == 0 else f"{target.key}/execution {execution}"
@@ -110,12 +126,27 @@ class RandomFaults:
                 inference, exposure = np.divmod(rest, len(cycles))
                 table["first"][:, 0] = inference
                 table["first"][:, 1] = np.asarray(cycles, dtype=np.int64)[exposure]
-                if self.exposure == "inference":
+                if during:
                     when = uniform_for(seed, trial, f"{key}/cycle", drawn)
-                    table["first"][:, 1] = np.floor(when * span)
+                    table["first"][:, 1] = np.floor(when * spans[inference])
                 table["execution"] = execution if executions > 1 else -1
             tables.append(_widened(table, target, self.upset_bits))
         return np.concatenate(tables)
+
+    def _spans(self, design: Design, inferences: int) -> NDArray[np.int64]:
+        """``[inferences]`` cycles, or updates, of each."""
+        if not isinstance(design.program, EventProgram):
+            cycles = max((a.last_cycle for a in design.mapping.assignments()), default=1)
+            return np.full(inferences, cycles, dtype=np.int64)
+        if len(self.updates) != inferences:
+            told = f"those of {len(self.updates)}" if self.updates else "none"
+            raise FaultError(
+                f"exposure 'inference' on {design.accelerator.name}, which works off events: a "
+                f"uniform update of {inferences} inferences cannot be drawn, as the number of "
+                f"their updates depends on the samples and {told} were told; use "
+                "RandomFaults.timed, or exposure 'start'"
+            )
+        return np.array(self.updates, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -345,8 +376,3 @@ def _numbered(tables: list[NDArray[np.void]], trials: int) -> Faults:
     table["event"] = count - offset[table["trial"]]
     table.flags.writeable = False
     return Faults(table, trials)
-
-
-def _cycles(design: Design) -> int:
-    """Cycles of one inference, from the schedule."""
-    return max((a.last_cycle for a in design.mapping.assignments()), default=1)

@@ -7,7 +7,7 @@ Pattabiraman, DSN 2021 (Ranger, arXiv 2003.13874).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,6 @@ from codesign.errors import MitigationError
 from codesign.formats import NumberFormat
 from codesign.guards import Clamp, Guard, Replace, Silence, crossing_share
 from codesign.network import Add, AvgPool2d, Conv2d, Layer, Lif, Linear, is_mac
-from codesign.program import Program
 
 __all__ = ["BoundAndProtect", "RangeRestriction"]
 
@@ -108,9 +107,7 @@ class RangeRestriction:
         if not layers:
             raise MitigationError(f"RangeRestriction on {design.name}: no layer ends in a ReLU")
         samples = design.network.coding.apply(context.calibration)
-        bare = Program(
-            design.network, design.program.arithmetic, design.program.membranes, guards=()
-        )
+        bare = replace(design.layered("RangeRestriction"), guards=())
         names = tuple(layer.name for layer in layers)
         seen = dense.evaluate(bare, samples, Effects.none(1), watch=names).watched
         limits = {name: _limit(seen[name], self.percentile) for name in names}

@@ -67,4 +67,4 @@ class ErrorCorrection:
 
 def _word(design: Design, name: str, place: str, bits: int) -> int:
     """Data bits of a word; a spike is stored with its neighbours in a byte."""
-    return max(8, bits + 1, design.program.stored_bits(name, place))
+    return max(8, bits + 1, design.layered("ErrorCorrection").stored_bits(name, place))

@@ -33,6 +33,7 @@ class FcLif(nn.Module):
         reset_delay: Whether it loses it in the step after, as snntorch does by default.
         coding: How samples become spikes; ``direct`` gives every step the values themselves.
         slope: Of the surrogate gradient (fast sigmoid).
+        bias: Whether every layer adds a bias in every step; some chips cannot.
     """
 
     def __init__(
@@ -47,11 +48,12 @@ class FcLif(nn.Module):
         reset_delay: bool = True,
         coding: Coding = "direct",
         slope: float = 5.0,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.steps, self.input_coding = steps, coding
         sizes = (inputs, *hidden, classes)
-        self.fc = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.fc = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairwise(sizes))
         self.lif = nn.ModuleList(
             snntorch.Leaky(
                 beta=beta,

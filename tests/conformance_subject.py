@@ -69,7 +69,7 @@ class Subject:
     @cached_property
     def program(self) -> Program:
         """What the chip computes without guards."""
-        return self.mapping.program(())
+        return self.design.layered()
 
     @cached_property
     def samples(self) -> Samples:

@@ -26,6 +26,7 @@ from codesign.network import (
     MaxPool2d,
     NetworkGraph,
 )
+from codesign.program import Program
 
 
 def small_chip(**changes: object) -> Systolic:
@@ -144,6 +145,13 @@ class Case:
         return self.sheet.map(self.network, Placement(rows=self.rows, columns=self.columns))
 
     @property
+    def program(self) -> Program:
+        """What the array computes without guards."""
+        program = self.mapping.program(())
+        assert isinstance(program, Program)
+        return program
+
+    @property
     def cycles(self) -> int:
         """Of one inference."""
         return self.mapping.assignments()[-1].last_cycle
@@ -192,7 +200,7 @@ def compare(case: Case, faults: Faults, shifted: int = 0) -> Compared:
     true = brute_force(case.sheet, case.network, faults, told, case.rows, case.columns, signed)
     ours = Faults(later(faults.table, shifted, case.cycles), faults.trials)
     footprint = case.mapping.footprint(ours, case.inferences)
-    program = case.mapping.program(())
+    program = case.program
     found = evaluate_small(program, told, footprint.effects)
     golden = evaluate_small(program, told, Effects.none(1))
     wrong, changed = (found != true).any(axis=(1, 2)), (true != golden).any(axis=(1, 2))

@@ -73,7 +73,7 @@ def evidence(ran):
         (campaign,) = (c for c in campaigns_of(built) if c.labels["scenario"] == "single")
         with Results(folder / "out" / "small" / "results.sqlite", readonly=True) as results:
             rows = tuple(results.rows(campaign.task.digest))
-    outputs = dense.golden(campaign.design.program, campaign.samples).outputs
+    outputs = dense.golden(campaign.design.layered(), campaign.samples).outputs
     golden = float((outputs.argmax(axis=1) == campaign.samples.labels).mean())
     return Evidence(campaign, rows, golden)
 
@@ -216,7 +216,7 @@ def test_trials_that_a_code_is_said_to_meet_lose_nothing_once_it_stands_there(ev
     met = [row.trial for row, share in zip(evidence.rows, shares, strict=True) if share == 1.0]
     assert len(met) > 5
     campaign = replace(evidence.campaign, design=evidence.design.guarded(*guards))
-    golden = dense.golden(campaign.design.program, campaign.samples)
+    golden = dense.golden(campaign.design.layered(), campaign.samples)
     rows = evaluate_trials(campaign, golden, met)
     assert all(row.masked + row.corrected == row.samples for row in rows)
     assert any(row.corrected for row in rows)

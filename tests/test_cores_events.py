@@ -100,7 +100,7 @@ def run(case: dict[str, Any]) -> tuple[Design, dict[str, np.ndarray]]:
     design = Design("d", recorded_network(case["leak_decay"]), chip.build(), placement)
     inputs = bits(CARRIED["X"])
     samples = Samples("x", "test", inputs[None], np.zeros(1, int), timed=True)
-    watched = evaluate(design.program, samples, Effects.none(1), watch=("s", "t")).watched
+    watched = evaluate(design.layered(), samples, Effects.none(1), watch=("s", "t")).watched
     return design, {"x": inputs, **{name: value[0, 0] for name, value in watched.items()}}
 
 

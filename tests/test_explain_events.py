@@ -128,7 +128,7 @@ def test_a_flip_is_told_with_its_update():
 def test_what_cannot_be_told_is_refused():
     with pytest.raises(DataError, match=r"sample 2: the run has samples 0\.\.1"):
         told("neurons.memory@1:30", sample=2)
-    with pytest.raises(UnsupportedError, match="of another kind \\(EventProgram\\)"):
+    with pytest.raises(UnsupportedError, match="layer by layer is for chips that compute layer"):
         explain(DESIGN, faults_of("neurons.memory@1:30"), SAMPLES, 0)
     with pytest.raises(UnsupportedError, match="claims no faults there"):
         told("queue.events@3:1")

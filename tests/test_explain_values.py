@@ -86,7 +86,7 @@ def one_place(row: np.void, program: Program, rng: np.random.Generator) -> NDArr
 def test_a_value_said_to_stand_somewhere_can_be_put_there_and_nothing_changes(name):
     network, chip = CASES[name]
     design = Design(name, network, chip)
-    program, samples = design.program, samples_of(network, 1)
+    program, samples = design.layered(), samples_of(network, 1)
     _, golden = run(program, samples, np.zeros(0, dtype=EFFECT))
     cycles = max(a.last_cycle for a in design.mapping.assignments())
     faults = random_trials(chip, cycles, 120, seed=3)
@@ -129,8 +129,8 @@ def test_every_masked_fault_is_told_why_and_no_other(name):
         faults = Faults.of([[fault]], chip)
         found = explain(design, faults, samples, 0)
         effects = design.mapping.footprint(faults, 2).effects
-        outputs = reference.evaluate(design.program, samples, effects).outputs
-        was = reference.evaluate(design.program, samples, Effects.none(1)).outputs[0]
+        outputs = reference.evaluate(design.layered(), samples, effects).outputs
+        was = reference.evaluate(design.layered(), samples, Effects.none(1)).outputs[0]
         assert found.golden == tuple(was[0].tolist())
         assert found.faulty == tuple(outputs[0, 0].tolist())
         assert bool(found.masked) == (found.golden == found.faulty) == (found.outcome == "masked")

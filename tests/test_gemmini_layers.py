@@ -14,7 +14,7 @@ from codesign.engine.dense import count_overflows, evaluate
 from codesign.formats import NumberFormat, Requantise
 from codesign.mapping import Placement
 from codesign.network import Conv2d, Edge, Flatten, Input, Layer, Linear, NetworkGraph
-from codesign.program import bounds
+from codesign.program import Program, bounds
 from codesign.samples import Samples
 from codesign.study.loading import datasheet
 from codesign.study.spec import AcceleratorSpec
@@ -79,6 +79,7 @@ def plain(network: NetworkGraph, inputs: np.ndarray) -> np.ndarray:
 def test_layers_of_a_resnet_keep_their_values_in_passes_of_sixteen_terms(network):
     mapping = datasheet(AcceleratorSpec(datasheet="gemmini16"), Path()).map(network, Placement())
     program = mapping.program(())
+    assert isinstance(program, Program)
     passes = {name: len(sums.splits) for name, sums in program.arithmetic.items()}
     assert passes == {"strided": 18, "deep": 36, "shortcut": 4, "fc": 8}
     inputs = RNG.integers(-128, 128, (2, 32, 8, 8))

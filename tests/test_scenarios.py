@@ -253,7 +253,7 @@ def test_a_single_flip_is_outvoted_by_the_executions_that_load_their_state_again
         struck = Design("d", network, chip, guards=guards)
         faults = scenario.draw(struck, range(64), 1, len(samples))
         effects = struck.mapping.footprint(faults, len(samples)).effects
-        return dense.evaluate(struck.program, samples, effects).outputs
+        return dense.evaluate(struck.layered(), samples, effects).outputs
 
     golden = np.array([[3, 5], [7, 1]]) @ weight.T
     alone = outputs(flip)

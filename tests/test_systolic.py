@@ -98,8 +98,7 @@ def test_words_hold_whole_elements():
 def test_every_product_is_computed_in_exactly_one_fold(network, flow):
     case = Case(small_chip(dataflow=flow, weight_sram=Memory(512, 32)), network())
     counts = {
-        name: np.zeros(case.network.mac_shape(name), dtype=int)
-        for name in case.mapping.program(()).arithmetic
+        name: np.zeros(case.network.mac_shape(name), dtype=int) for name in case.program.arithmetic
     }
     cycle = 0
     for fold in case.mapping.assignments():
@@ -141,20 +140,18 @@ def test_a_forbidden_element_leaves_out_its_column():
 def test_golden_outputs_do_not_depend_on_the_chip_where_nothing_overflows(network, flow, rows):
     chip = small_chip(dataflow=flow, psum_bits=32, weight_sram=Memory(512, 32))
     case, plain = Case(chip, network(), rows=rows), Case(Systolic(), network())
-    ours, other = (
-        evaluate_small(c.mapping.program(()), case.inputs, Effects.none(1)) for c in (case, plain)
-    )
+    ours, other = (evaluate_small(c.program, case.inputs, Effects.none(1)) for c in (case, plain))
     assert (ours == other).all()
     assert len(np.unique(ours)) > 2
 
 
 def test_terms_are_summed_in_the_order_of_physical_rows():
-    arithmetic = Case(small_chip(), two_layers(), rows=(2, 0, 1)).mapping.program(()).arithmetic
+    arithmetic = Case(small_chip(), two_layers(), rows=(2, 0, 1)).program.arithmetic
     assert arithmetic["c"].splits == (3, 6, 8)
     # Terms 0, 1, 2 sit in rows 2, 0, 1; the last tile has two terms, in rows 2 and 0.
     assert arithmetic["c"].order is not None
     assert arithmetic["c"].order.tolist() == [1, 2, 0, 4, 5, 3, 7, 6]
-    assert Case(small_chip(), two_layers()).mapping.program(()).arithmetic["c"].order is None
+    assert Case(small_chip(), two_layers()).program.arithmetic["c"].order is None
 
 
 def shipped_sheet(name: str) -> Systolic:

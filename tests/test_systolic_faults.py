@@ -104,7 +104,7 @@ def test_the_reference_engine_gives_what_the_evaluator_of_these_tests_gives():
     faults = random_faults(case, ("array",), trials=10, per_trial=4, seed=2)
     effects = case.mapping.footprint(faults, case.inferences).effects
     samples = Samples("random", "test", case.inputs, np.zeros(case.inferences, dtype=np.int64))
-    program = case.mapping.program(())
+    program = case.program
     reference = evaluate(program, samples, effects).outputs
     assert (evaluate_small(program, case.inputs, effects) == reference).all()
     assert (reference != evaluate_small(program, case.inputs, Effects.none(1))).any()

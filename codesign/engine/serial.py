@@ -1,271 +1,202 @@
-"""The engine of event-serial programs: all trials on all samples, item after item.
+"""The engine of event-serial programs: exact, all trials and samples at once, item after item.
 
-Every (trial, sample) is a lane; all lanes do their i-th item in one pass over arrays. Within a scan
-the neurons are independent of each other, but where addresses are aliased: such lanes go neuron by
-neuron. See `codesign.events` for what is computed.
+A trial computes only the samples that some effect's window holds; the others are golden. What is
+computed stands in `codesign.events`; `codesign.engine.serial_items` does it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.effects import At, Effects
+from codesign.effects import Effects
 from codesign.engine.observables import Observables
-from codesign.engine.serial_host import Host, Items
-from codesign.engine.serial_masks import Lanes, Places
-from codesign.errors import DataError
-from codesign.events import ACTION, Action, EventProgram, Timeline, check, stimuli
-from codesign.formats import NumberFormat
+from codesign.engine.serial_items import (
+    EventRun,
+    LaneRun,
+    evaluate_events,
+    golden_timeline,
+    run_lanes,
+)
+from codesign.errors import DataError, nearest
+from codesign.events import Action, EventProgram, steps_of_actions, stimuli
 from codesign.samples import Samples
 
-__all__ = ["EventRun", "evaluate", "evaluate_events", "golden_timeline"]
+__all__ = [
+    "EventRun",
+    "SerialGolden",
+    "activity",
+    "count_saturations",
+    "evaluate",
+    "evaluate_events",
+    "golden",
+    "golden_timeline",
+]
 
 Ints = NDArray[np.int64]
-LANES = 1024  # at once; bounds memory, not the campaign
 
 
 @dataclass(frozen=True, eq=False)
-class EventRun:
-    """What trials on samples show; a lane is ``trial * samples + sample``.
+class SerialGolden:
+    """A program's run without effects.
 
     Attributes:
-        events: ``[lanes]`` arrays ``[events, 2]``: cycle and address of every spike, in order.
-        samples: ``[lanes]`` arrays ``[samples taken, scan]``: stored potentials, unsigned.
-        words: ``[trials, samples, neurons]`` neuron words at the end.
-        hang: ``[trials, samples]`` the action whose wait was too long, or -1. Words and events of a
-            hang are those before the item that would have ended too late.
-        outputs: ``[trials, samples, classes]`` spikes of the program's output neurons; 0 on a hang.
+        program: What was computed.
+        samples: On what.
+        outputs: ``[samples, classes]`` int64 spikes of the output neurons.
+        spikes: ``[samples, neurons]`` how often each neuron fired.
+        sent: ``[samples]`` how many events the host sent.
+        saturated: ``[neurons]`` how often a sum left the range of potentials, in all samples.
+        updates: ``[samples]`` neuron updates of each inference: what windows count.
     """
 
-    events: tuple[Ints, ...]
-    samples: tuple[Ints, ...]
-    words: Ints
-    hang: Ints
+    program: EventProgram
+    samples: Samples
     outputs: Ints
+    spikes: Ints
+    sent: Ints
+    saturated: Ints
+    updates: Ints
 
 
-def evaluate_events(
-    program: EventProgram, stimuli: list[NDArray[np.void]], effects: Effects
-) -> EventRun:
-    """Evaluate every trial on every sample.
+def golden(program: EventProgram, samples: Samples) -> SerialGolden:
+    """Run a program without effects.
+
+    Raises:
+        DataError: The samples do not fit the coding, or the host gives up on one.
+    """
+    played = stimuli(program, samples)
+    run = run_lanes(program, played, Effects.none(1), np.arange(len(samples)))
+    hangs = np.flatnonzero(run.hang >= 0)
+    if len(hangs):
+        raise DataError(
+            f"{samples.name}: sample {hangs[0]} hangs without any fault: its host would wait more "
+            f"than {program.cycles.time_out} cycles; give it a longer time-out, or let less spike"
+        )
+    spikes = np.stack([np.bincount(e[:, 1], minlength=program.neurons) for e in run.events])
+    sent = np.array([(stimulus["kind"] == Action.scan).sum() for stimulus in played])
+    return SerialGolden(program, samples, run.outputs, spikes, sent, run.saturated, run.updates)
+
+
+def evaluate(
+    program: EventProgram,
+    samples: Samples,
+    effects: Effects,
+    *,
+    golden: SerialGolden | None = None,
+    watch: tuple[str, ...] = (),
+) -> Observables:
+    """Evaluate every trial on every sample that the program's coding plays.
 
     Args:
         program: What is computed.
-        stimuli: For each sample its table of `codesign.events.ACTION`.
+        samples: As its coding plays them.
         effects: Of all trials; checked first.
+        golden: This program's golden run on these samples, if there is one; then only samples that
+            an effect's window holds are computed.
+        watch: Layers of neurons whose spikes in each time step, and potentials at its end, are
+            returned. A spike belongs to the step of the last event that the host had sent.
 
     Raises:
         FaultError: An effect cannot exist.
-        DataError: A stimulus cannot be.
+        DataError: The samples do not fit the coding, a watched layer is none of the program's
+            neurons, or the golden run is another program's or of other samples.
     """
-    check(effects, program)
-    for i, stimulus in enumerate(stimuli):
-        _check_stimulus(program, i, stimulus)
-    count = effects.trials * len(stimuli)
-    runs = [
-        _Run(program, stimuli, Lanes(i, min(i + LANES, count), len(stimuli)), effects).finish()
-        for i in range(0, count, LANES)
-    ]
-    shape = (effects.trials, len(stimuli))
-    events = tuple(x for run in runs for x in run.events())
-    hang = np.concatenate([np.zeros(0, np.int64), *(run.host.hang for run in runs)]).reshape(shape)
-    outputs = np.array([[(e[:, 1] == n).sum() for n in program.outputs] for e in events])
-    outputs = outputs.reshape(*shape, len(program.outputs)).astype(np.int64)
-    words = [np.zeros((0, program.neurons), np.int64), *(run.places.words for run in runs)]
-    return EventRun(
-        events,
-        tuple(x for run in runs for x in run.samples()),
-        np.concatenate(words).reshape(*shape, -1),
-        hang,
-        np.where(hang[..., None] < 0, outputs, 0),
+    if golden is not None and not _is_of(golden, program, samples):
+        raise DataError("the golden run given is another program's or of other samples")
+    chosen = {p.name: p.neurons for p in program.populations}
+    for name in watch:
+        if name not in chosen:
+            raise DataError(f"cannot watch {name!r}: it has no neurons{nearest(name, chosen)}")
+    trials, count = effects.trials, len(samples)
+    computed = np.ones((trials, count), dtype=bool)
+    if golden is not None and not watch:
+        computed = _struck(effects, count)
+    lanes = np.flatnonzero(computed)
+    run = run_lanes(program, stimuli(program, samples), effects, lanes, trace=bool(watch))
+    outputs = np.zeros((trials * count, len(program.outputs)), dtype=np.int64)
+    if golden is not None:
+        outputs[:] = np.tile(golden.outputs, (trials, 1))
+    outputs[lanes] = run.outputs
+    hang = np.zeros(trials * count, dtype=bool)
+    hang[lanes] = run.hang >= 0
+    watched: dict[str, Ints] = {}
+    for name in watch:
+        watched |= _watched(program, samples, run, name, chosen[name], trials)
+    nothing = np.zeros((trials, count), dtype=bool)
+    shape = (trials, count)
+    return Observables(
+        outputs.reshape(*shape, -1), nothing, nothing.copy(), hang.reshape(shape), watched
     )
 
 
-def evaluate(program: EventProgram, samples: Samples, effects: Effects) -> Observables:
-    """Evaluate every trial on every sample that the program's coding plays.
+def activity(golden: SerialGolden) -> dict[str, dict[str, float]]:
+    """How busy a golden run was, as a mapping's costs ask for; see `codesign.engine.dense`.
 
-    Raises:
-        FaultError: An effect cannot exist.
-        DataError: The samples do not fit the coding.
+    ``zeros`` are shares of (neuron, step)s without a spike, if no neuron fires twice in a step.
     """
-    run = evaluate_events(program, stimuli(program, samples), effects)
-    nothing = np.zeros(run.hang.shape, dtype=bool)
-    return Observables(run.outputs, nothing, nothing.copy(), run.hang >= 0)
+    program, coding = golden.program, golden.program.coding
+    spikes: dict[str, float] = {}
+    sizes: dict[str, int] = {}
+    if coding is not None:
+        spikes[coding.name] = float(golden.sent.mean())
+        sizes[coding.name] = len(coding.axons)
+    for population in program.populations:
+        fired = golden.spikes[:, list(population.neurons)].sum(axis=1)
+        spikes[population.name] = float(fired.mean())
+        sizes[population.name] = len(population.neurons)
+    steps = coding.steps if coding is not None else 1
+    zeros = {name: max(0.0, 1 - count / (sizes[name] * steps)) for name, count in spikes.items()}
+    return {"spikes": spikes, "zeros": zeros}
 
 
-def golden_timeline(program: EventProgram, stimulus: NDArray[np.void]) -> Timeline:
-    """When the items of one inference without faults happen."""
-    _check_stimulus(program, 0, stimulus)
-    run = _Run(program, [stimulus], Lanes(0, 1, 1), Effects.none(1))
-    run.finish()
-    if not run.timeline:
-        nothing = np.zeros(0, dtype=np.int64)
-        return Timeline(nothing, nothing, nothing, np.zeros((0, program.neurons), np.int64), 0)
-    rows = [x[:3] for x in run.timeline]
-    kind, index, start = (np.array(c, dtype=np.int64) for c in zip(*rows, strict=True))
-    written = np.stack([x[3] for x in run.timeline])
-    end = int(run.host.since[0]) - 1 if run.host.hang[0] < 0 else int(run.host.deadline[0])
-    return Timeline(kind, index, start, written, end)
+def count_saturations(golden: SerialGolden) -> dict[str, int]:
+    """How often golden sums left the range of potentials, by the layer whose weights were added."""
+    return {
+        p.weights: int(golden.saturated[list(p.neurons)].sum()) for p in golden.program.populations
+    }
 
 
-def _check_stimulus(program: EventProgram, i: int, stimulus: NDArray[np.void]) -> None:
-    if stimulus.dtype != ACTION or len(stimulus) == 0:
-        raise DataError(f"stimulus {i}: expected a table of actions, at least one")
-    limits = {Action.scan: program.axons, Action.leak_all: 1, Action.sample: 1}
-    limit = np.array([limits.get(a, program.neurons) for a in Action])[stimulus["kind"]]
-    bad = (stimulus["index"] < 0) | (stimulus["index"] >= limit)
-    bad |= ~stimulus["waits"] & (stimulus["kind"] == Action.sample)
-    form = NumberFormat(program.weight_bits)
-    bad |= (stimulus["weight"] < form.low) | (stimulus["weight"] > form.high)
-    if bad.any():
-        row = stimulus[bad][0]
-        raise DataError(
-            f"stimulus {i}: no {Action(row['kind']).name} {row['index']} with weight "
-            f"{row['weight']}{'' if row['waits'] else ' that does not wait'} on this chip"
-        )
+def _struck(effects: Effects, samples: int) -> NDArray[np.bool_]:
+    """``[trials, samples]`` whether some effect acts there."""
+    table, edges = effects.table, np.zeros((effects.trials, samples + 1), dtype=np.int64)
+    first, last = (np.minimum(table["samples"][:, i], samples) for i in range(2))
+    last = np.where(last < 0, samples, last)
+    np.add.at(edges, (table["trial"], first), 1)
+    np.add.at(edges, (table["trial"], last), -1)
+    return np.asarray(edges.cumsum(axis=1)[:, :-1] > 0)
 
 
-class _Run:
-    """Some lanes from their first item to their last."""
+def _watched(
+    program: EventProgram,
+    samples: Samples,
+    run: LaneRun,
+    name: str,
+    neurons: tuple[int, ...],
+    trials: int,
+) -> dict[str, Ints]:
+    """Of a layer spikes ``[trials, samples, steps, neurons]``, and potentials when steps end."""
+    steps_of = steps_of_actions(program, samples)
+    steps = int(steps_of[0][-1]) + 1
+    lanes, count = len(run.events), len(samples)
+    place = np.full(program.neurons, -1)
+    place[list(neurons)] = np.arange(len(neurons))
+    spikes = np.zeros((lanes, steps, len(neurons)), dtype=np.int64)
+    potentials = np.zeros_like(spikes)
+    for lane in range(lanes):
+        step_of = steps_of[lane % count]
+        to = place[run.events[lane][:, 1]]
+        step = step_of[run.causes[lane]]
+        np.add.at(spikes[lane], (step[to >= 0], to[to >= 0]), 1)
+        ends = np.searchsorted(step_of, np.arange(steps), side="right") - 1
+        held = run.potentials[lane][np.maximum(ends, 0)]
+        potentials[lane] = held[:, list(neurons)]
+    shape = (trials, count, steps, len(neurons))
+    return {name: spikes.reshape(shape), f"{name}.membrane": potentials.reshape(shape)}
 
-    def __init__(
-        self,
-        program: EventProgram,
-        stimuli: list[NDArray[np.void]],
-        lanes: Lanes,
-        effects: Effects,
-    ) -> None:
-        self.program, self.lanes = program, lanes
-        self.host = Host(program, stimuli, lanes.sample)
-        self.places = Places(program, lanes, effects)
-        self.spiked: list[Ints] = []  # lane, cycle, address
-        self.sampled: list[tuple[Ints, Ints]] = []
-        self.timeline: list[tuple[int, int, int, Ints]] = []
 
-    def finish(self) -> _Run:
-        """Do all items."""
-        item = 0
-        while self.host.alive.any():
-            before = self.host.alive.copy()
-            items = self.host.next()
-            self.places.begin(item, before & (self.host.hang < 0))
-            self._do(items)
-            item += 1
-        return self
-
-    def events(self) -> list[Ints]:
-        """``[events, 2]`` of each lane: cycle, address."""
-        rows = np.concatenate([np.zeros((0, 3), np.int64), *self.spiked])
-        return self._by_lane(rows[:, 0], rows[:, 1:])
-
-    def samples(self) -> list[Ints]:
-        """``[samples taken, scan]`` of each lane."""
-        lanes = np.concatenate([np.zeros(0, np.int64), *(x[0] for x in self.sampled)])
-        values = [np.zeros((0, self.program.scan), np.int64), *(x[1] for x in self.sampled)]
-        return self._by_lane(lanes, np.concatenate(values))
-
-    def _by_lane(self, lanes: Ints, values: Ints) -> list[Ints]:
-        order = np.argsort(lanes, kind="stable")
-        bounds = np.searchsorted(lanes[order], np.arange(len(self.lanes) + 1))
-        return [values[order[a:b]] for a, b in pairwise(bounds.tolist())]
-
-    def _do(self, items: Items) -> None:
-        kind = items.kind
-        sample = np.flatnonzero(kind == Action.sample)
-        if len(sample):
-            words = self.places.words[sample, : self.program.scan]
-            field = self.program.layout.potential
-            self.sampled.append((sample, (words & field.mask) >> field.low))
-        everyone = np.flatnonzero((kind == Action.scan) | (kind == Action.leak_all))
-        order = np.arange(self.program.scan)
-        self._update(everyone, np.broadcast_to(order, (len(everyone), len(order))), items)
-        alone = np.flatnonzero((kind == Action.immediate) | (kind == Action.leak_one))
-        self._update(alone, items.index[alone][:, None], items)
-        if len(self.lanes) == 1 and kind[0] == Action.sample:
-            nobody = np.full(self.program.neurons, -1)
-            self.timeline.append((int(kind[0]), 0, int(items.start[0]), nobody))
-
-    def _update(self, lanes: Ints, neurons: Ints, items: Items) -> None:
-        """Update ``[lanes, n]`` neurons, each row in order, and book time and spikes."""
-        if len(lanes) == 0:
-            return
-        spikes = np.zeros(neurons.shape, dtype=bool)
-        alias = self.places.alias[At.cell]
-        serial = np.zeros(len(lanes), dtype=bool)
-        if alias.any:
-            serial = alias.keep[lanes, 0] != -1
-        together = np.flatnonzero(~serial)
-        spikes[together] = self._settle(lanes[together], neurons[together], items)
-        one_by_one = np.flatnonzero(serial)
-        for i in range(neurons.shape[1] if len(one_by_one) else 0):
-            column = neurons[one_by_one, i : i + 1]
-            spikes[one_by_one, i] = self._settle(lanes[one_by_one], column, items)[:, 0]
-        self._book(lanes, neurons, spikes, items)
-
-    def _settle(self, lanes: Ints, neurons: Ints, items: Items) -> NDArray[np.bool_]:
-        """The updates themselves; gives who spikes. In a row no word may come twice."""
-        places, layout = self.places, self.program.layout
-        rows = lanes[:, None]
-        cells = places.alias[At.cell].apply(neurons, rows, np.zeros_like(neurons))
-        word = places.read.apply(places.words[rows, cells], rows, neurons)
-        bits = layout.potential.bits
-        form = NumberFormat(bits)
-        v = form.decode((word & layout.potential.mask) >> layout.potential.low)
-        kind = items.kind[lanes][:, None]
-        leaks = (kind == Action.leak_all) | (kind == Action.leak_one)
-        amount = (word & layout.leak.mask) >> layout.leak.low
-        leaked = np.where(v >= 0, np.maximum(v - amount, 0), np.minimum(v + amount, 0))
-        v = np.where(leaks, leaked, form.fit(v + self._weights(lanes, neurons, items)))
-        threshold = (word & layout.threshold.mask) >> layout.threshold.low
-        fires = (v >= 0) & (v >= threshold)
-        pattern = np.where(fires, 0, v) & (1 << bits) - 1
-        word_after = word & ~layout.potential.mask | pattern << layout.potential.low
-        word_after = places.write.apply(word_after, rows, neurons)
-        places.words[rows, cells] = places.cell.apply(word_after, rows, cells)
-        return fires & (word & layout.disable.mask == 0)
-
-    def _weights(self, lanes: Ints, neurons: Ints, items: Items) -> Ints:
-        """``[lanes, n]`` weights as they are added; anything for a leak."""
-        program, places = self.program, self.places
-        rows, size = lanes[:, None], program.neurons
-        scans = (items.kind[lanes] == Action.scan)[:, None]
-        axons = np.where(scans, items.index[lanes][:, None], 0)
-        if places.alias[At.weight].any:
-            operand = axons * size + neurons
-            operand = places.alias[At.weight].apply(operand, rows, np.zeros_like(operand))
-            axons, neurons = np.divmod(operand, size)
-        pattern = places.memory.read(rows, axons, neurons)
-        pattern = places.weight_read.apply(pattern, rows, neurons)
-        pattern = np.where(scans, pattern, items.weight[lanes][:, None])
-        pattern = places.weight.apply(pattern, rows, neurons)
-        weight = NumberFormat(program.weight_bits).decode(pattern & (1 << program.weight_bits) - 1)
-        if not places.extended.any:
-            return weight
-        bits = program.layout.potential.bits
-        wide = places.extended.apply(weight & (1 << bits) - 1, rows, neurons)
-        return NumberFormat(bits).decode(wide)
-
-    def _book(self, lanes: Ints, neurons: Ints, spikes: NDArray[np.bool_], items: Items) -> None:
-        cycles, width = self.program.cycles, neurons.shape[1]
-        before: Ints = np.cumsum(spikes, axis=1) - spikes
-        written = items.start[lanes][:, None] + cycles.update * (np.arange(width) + 1) - 1
-        written = written + cycles.spike * before
-        row, column = np.nonzero(spikes)
-        numbers = neurons[row, column]
-        line = self.places.alias[At.line]
-        numbers = line.apply(numbers, lanes[row], np.zeros_like(row))
-        when = written[row, column] + 1
-        self.spiked.append(np.stack([lanes[row], when, numbers], axis=1))
-        if self.program.closed_loop:
-            self.host.push_spikes(lanes[row], numbers)
-        self.host.done(lanes, items, written[:, -1], spikes[:, -1])
-        if len(self.lanes) == 1:
-            moments = np.full(self.program.neurons, -1)
-            moments[neurons[0]] = written[0]
-            lane = int(lanes[0])
-            entry = (int(items.kind[lane]), int(items.index[lane]), int(items.start[lane]), moments)
-            self.timeline.append(entry)
+def _is_of(golden: SerialGolden, program: EventProgram, samples: Samples) -> bool:
+    same_program = golden.program is program or golden.program.digest == program.digest
+    return same_program and (golden.samples is samples or golden.samples.digest == samples.digest)

@@ -24,33 +24,32 @@ class Lanes:
     """Some of all lanes, which are numbered ``trial * samples + sample``.
 
     Attributes:
-        first, stop: Of these.
+        numbers: ``[lanes]`` of these, rising.
         samples: Samples of a trial.
     """
 
-    first: int
-    stop: int
+    numbers: Ints
     samples: int
 
     def __len__(self) -> int:
-        return self.stop - self.first
+        return len(self.numbers)
 
     @property
     def sample(self) -> Ints:
         """``[lanes]`` which sample each is."""
-        return np.arange(self.first, self.stop) % self.samples
+        return self.numbers % self.samples
 
     @property
     def trials(self) -> tuple[int, int]:
         """First and last trial among them."""
-        return self.first // self.samples, (self.stop - 1) // self.samples
+        return int(self.numbers[0]) // self.samples, int(self.numbers[-1]) // self.samples
 
     def of(self, row: np.void) -> Ints:
-        """Lanes, counted from the first, that a row of effects strikes."""
+        """Lanes, counted from the first of these, that a row of effects strikes."""
         start, stop = row["samples"].tolist()
         stop = self.samples if stop < 0 else min(stop, self.samples)
-        base = int(row["trial"]) * self.samples - self.first
-        return np.arange(max(base + start, 0), min(base + stop, len(self)))
+        base = int(row["trial"]) * self.samples
+        return np.arange(*np.searchsorted(self.numbers, [base + start, base + stop]))
 
 
 class Masks:

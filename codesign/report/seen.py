@@ -77,11 +77,11 @@ def _data(seen: SeenTrial) -> dict[str, Any]:
             f"seen trial {seen.trial} of {seen.design}: expected golden and faulty with the same "
             f"{axes} axes, came {golden.shape} and {faulty.shape}"
         )
-    ended = (
-        "the prediction is unchanged"
-        if seen.golden_prediction == seen.faulty_prediction
-        else f"{seen.golden_prediction} became {seen.faulty_prediction}"
-    )
+    ended = f"{seen.golden_prediction} became {seen.faulty_prediction}"
+    if seen.golden_prediction == seen.faulty_prediction:
+        ended = "the prediction is unchanged"
+    if seen.hang:
+        ended = "a hang, no output in time"
     return {
         "told": f"{seen.fault}. Layer {seen.layer}, a sample of class {seen.label}: {ended}.",
         "shape": list(golden.shape),

@@ -15,11 +15,12 @@ import numpy as np
 
 from codesign.comparisons import paired_difference, unpaired_difference
 from codesign.design import Design
-from codesign.engine import dense
+from codesign.engine import pick
 from codesign.engine.observables import predictions
-from codesign.errors import StudyError
+from codesign.errors import StudyError, UnsupportedError
 from codesign.intervals import Interval, mean_interval
 from codesign.learning.settings import Quantisation
+from codesign.program import Program
 from codesign.scenarios import FaultList, SingleFaults
 from codesign.study.advise_changes import Change, changes, rank
 from codesign.study.advise_evidence import Evidence
@@ -122,6 +123,11 @@ def advise(study: LoadedStudy, say: Say, trials: int | None = None, quiet: bool 
     with Results(file) as results:
         stored = {c.task.digest: tuple(results.rows(c.task.digest)) for c in campaigns}
         found = _evidence(built, campaigns, stored)
+        layered = [one for one in found if isinstance(one.design.program, Program)]
+        refused = [_of_events(one) for one in found if one not in layered]
+        found = layered
+        if refused and not found:
+            raise UnsupportedError("; ".join(refused))
         if not found:
             raise StudyError(
                 f"{study.name} has no results of single faults; give it a scenario with "
@@ -129,7 +135,6 @@ def advise(study: LoadedStudy, say: Say, trials: int | None = None, quiet: bool 
             )
         source: dict[int, Evidence] = {}
         every: list[Change] = []
-        refused: list[str] = []
         for evidence in found:
             retrain = _retrain(built, evidence.design.name, say)
             mine, no = changes(evidence, built.splits.calibration, study.spec.seed, retrain)
@@ -160,6 +165,14 @@ def _evidence(
     return found
 
 
+def _of_events(evidence: Evidence) -> str:
+    chip = evidence.design.accelerator.name
+    return (
+        f"{evidence.campaign.name}: there is no advice for {chip}, which works off events: its "
+        "programs take no guards, and what would help there is not known"
+    )
+
+
 def _hurts(found: Sequence[Evidence]) -> tuple[str, ...]:
     lines = []
     for evidence in found:
@@ -172,7 +185,7 @@ def _hurts(found: Sequence[Evidence]) -> tuple[str, ...]:
 
 
 def _golden(design: Design, campaign: Campaign) -> float:
-    outputs = dense.golden(design.program, campaign.samples).outputs
+    outputs = pick.run_golden(design.program, campaign.samples).outputs
     return float((predictions(outputs) == campaign.samples.labels).mean())
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from codesign.design import Context, Design
-from codesign.engine import dense
+from codesign.engine import pick
 from codesign.errors import CodesignError
 from codesign.guards import Correct, Guard
 from codesign.intervals import Interval
@@ -126,8 +126,8 @@ def rank(found: Sequence[Change]) -> list[Change]:
 
 def cost_of(design: Design, samples: Samples) -> Cost:
     """Of one inference, with the activity on these samples (as coded for the network)."""
-    run = dense.golden(design.program, samples)
-    return design.mapping.cost(Activity(**dense.activity(run)), design.guards)
+    run = pick.run_golden(design.program, samples)
+    return design.mapping.cost(Activity(**pick.activity(run)), design.guards)
 
 
 def _change(
@@ -162,7 +162,7 @@ def _codes(shop: _Shop) -> Iterator[Change]:
     for (place, layer), loss in shop.evidence.loss_by_place().items():
         if place in ("weight", "activation", "membrane") and loss.value > 0:
             lossy.setdefault(place, []).append(layer)
-    stored = shop.design.program.stored_bits
+    stored = shop.design.layered("a code").stored_bits
     for place, layers in lossy.items():
         groups: list[tuple[str, ...]] = [(layer,) for layer in layers]
         if len(layers) > 1:

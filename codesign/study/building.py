@@ -207,7 +207,9 @@ def _design(
             _ = design.program  # maps it: capacities and placements are judged here
             return design
         if variant.mitigation == REEXECUTION:
-            return made[variant.design].guarded(Recompute(3), name=variant.name)
+            again = made[variant.design].guarded(Recompute(3), name=variant.name)
+            _ = again.program
+            return again
         at = f"mitigations.{variant.mitigation}"
         mitigation = study.spec.mitigations[variant.mitigation]
         part: Mitigation = bind(mitigation.use, mitigation.arguments, study.allow, path=at)
@@ -215,6 +217,7 @@ def _design(
         changed = part.apply(made[variant.design], context)
         if not isinstance(changed, Design):
             raise StudyError(f"apply gives a codesign.design.Design, came {type(changed).__name__}")
+        _ = changed.program
         return replace(changed, name=variant.name)
     except SchemaErrors:
         raise

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from codesign.engine import dense
+from codesign.engine import pick
+from codesign.events import EventProgram
 from codesign.program import bounds
 from codesign.study.building import Built, build
 from codesign.study.loading import LoadedStudy
@@ -27,15 +28,22 @@ def _lines(built: Built) -> Iterator[str]:
     for name, design in built.designs.items():
         samples = built.coded(name)
         started = time.process_time()
-        golden = dense.golden(design.program, samples)
+        program = design.program
+        golden = pick.run_golden(program, samples)
         seconds[name] = time.process_time() - started
         cycles = max((a.last_cycle for a in design.mapping.assignments()), default=0)
-        found = bounds(design.program)
-        over = [layer for layer, bound in found.items() if bound.overflows]
         held = sum(array.nbytes for array in vars(golden).values() if hasattr(array, "nbytes"))
-        yield f"mapped       {name}: {cycles} cycles, golden run holds {held / 1e6:.1f} MB"
+        unit = "updates at most" if isinstance(program, EventProgram) else "cycles"
+        yield f"mapped       {name}: {cycles} {unit}, golden run holds {held / 1e6:.1f} MB"
+        if isinstance(program, EventProgram):
+            counted = pick.count_overflows(golden)
+            times = ", ".join(f"{layer} {count}" for layer, count in counted.items())
+            yield f"saturation   {name}: potentials saturate; golden saturations: {times}"
+            continue
+        found = bounds(program)
+        over = [layer for layer, bound in found.items() if bound.overflows]
         if over:
-            counted = dense.count_overflows(design.program, samples)
+            counted = pick.count_overflows(golden)
             wraps = ", ".join(f"{layer} {counted.get(layer, 0)}" for layer in over)
             yield f"overflow     {name}: possible in {', '.join(over)}; golden overflows: {wraps}"
         else:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from codesign.design import Design
 from codesign.digests import digest
 from codesign.effects import Effects
-from codesign.engine import dense
+from codesign.engine import pick
 from codesign.engine.observables import outcomes
 from codesign.faults import Faults
 from codesign.samples import Samples
 from codesign.scenarios import Scenario
 from codesign.study.rows import Task, TrialRow, canonical_json
+from codesign.study.struck import reached_layers
 
 __all__ = ["Campaign", "evaluate_trials", "make_worker"]
 
@@ -82,7 +83,7 @@ def make_worker(
 
     torch.set_num_threads(1)
     by_task = {campaign.task.digest: campaign for campaign in campaigns}
-    kept: dict[tuple[str, str], dense.Golden] = {}
+    kept: dict[tuple[str, str], pick.Golden] = {}
 
     def work(task: str, trials: Sequence[int]) -> list[TrialRow]:
         campaign = by_task[task]
@@ -90,14 +91,14 @@ def make_worker(
         if key not in kept:
             if len(kept) >= 4:  # golden runs are large; tasks of one design come together
                 kept.pop(next(iter(kept)))
-            kept[key] = dense.golden(campaign.design.program, campaign.samples)
+            kept[key] = pick.run_golden(campaign.design.program, campaign.samples)
         return evaluate_trials(campaign, kept[key], trials)
 
     return work
 
 
 def evaluate_trials(
-    campaign: Campaign, golden: dense.Golden, trials: Sequence[int]
+    campaign: Campaign, golden: pick.Golden, trials: Sequence[int]
 ) -> list[TrialRow]:
     """Draw, carry to effects, evaluate and count the given trials.
 
@@ -122,12 +123,12 @@ def _draw(campaign: Campaign, trials: Sequence[int]) -> Faults:
 
 
 def _evaluate(
-    campaign: Campaign, golden: dense.Golden, trials: Sequence[int], faults: Faults
+    campaign: Campaign, golden: pick.Golden, trials: Sequence[int], faults: Faults
 ) -> list[TrialRow]:
     """Trials whose faults are drawn."""
     design, samples = campaign.design, campaign.samples
     footprint = design.mapping.footprint(faults, len(samples))
-    faulty = dense.evaluate(design.program, samples, footprint.effects, golden=golden)
+    faulty = pick.run_faulty(golden, footprint.effects)
     ended = outcomes(faulty, golden.outputs, samples.labels)
     task = campaign.task.digest
     rows = []
@@ -174,8 +175,7 @@ def _site(
         return "{}"
     first = int(np.flatnonzero(faults.table["trial"] == number)[0])
     site = faults.fault(first, campaign.design.accelerator).site
-    layers = campaign.design.network.layers
-    reached = [layers[int(i)].name for i in np.unique(effects.of_trial(number)["layer"])]
+    reached = reached_layers(campaign.design, effects.of_trial(number))
     return canonical_json(
         {
             "site": str(site),

@@ -18,7 +18,7 @@ from codesign.design import Design
 from codesign.effects import Effects, Kind, box
 from codesign.engine import dense
 from codesign.engine.observables import Observables, Outcomes, outcomes
-from codesign.errors import CodesignError, DataError, UnsupportedError
+from codesign.errors import CodesignError, DataError
 from codesign.faults import Fault, FaultModel, Faults, Window
 from codesign.guards import Recompute, Silence
 from codesign.program import Program
@@ -54,13 +54,9 @@ def explain(
         FaultError: A fault or window that cannot exist.
         UnsupportedError: A fault that the family does not claim, or a program without layers.
     """
-    if not isinstance(design.program, Program):
-        raise UnsupportedError(
-            f"{design.name} has a program of another kind ({type(design.program).__name__}); "
-            "this explains layer by layer"
-        )
+    program = design.layered("an explanation layer by layer")
     footprint = design.mapping.footprint(faults, len(samples))
-    program, rows = design.program, footprint.effects.of_trial(0)
+    rows = footprint.effects.of_trial(0)
     golden = dense.golden(program, samples)
     faulty = dense.evaluate(program, samples, footprint.effects, golden=golden)
     classes = [outcome_of(faulty, golden.outputs, samples.labels, i) for i in range(len(samples))]
@@ -150,20 +146,19 @@ def _story(
     design: Design, faults: Faults, number: int, inferences: int, sample: int, stored: Values
 ) -> Story:
     """One fault as if it were alone."""
-    fault = faults.fault(number, design.accelerator)
+    fault, program = faults.fault(number, design.accelerator), design.layered()
     rows = _rows(design, [fault], inferences).of_trial(0)
     acts = (rows["samples"][:, 0] <= sample) & (
         (rows["samples"][:, 1] < 0) | (sample < rows["samples"][:, 1])
     )
     order = np.argsort(rows["layer"], kind="stable")
     struck = tuple(
-        Struck(rows[i], touched(rows[i], design.program, stored) if acts[i] else None)
-        for i in order
+        Struck(rows[i], touched(rows[i], program, stored) if acts[i] else None) for i in order
     )
     meets = None
     if fault.model is FaultModel.flip and not acts.any():
         meets = _meets(design, fault, inferences, sample)
-    reached = tuple(_reached(design.program, rows))
+    reached = tuple(_reached(program, rows))
     return Story(fault, struck, reached, _at_work(design, fault), meets)
 
 

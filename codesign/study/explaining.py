@@ -60,7 +60,7 @@ def explained_text(design: Design, faults: Faults, samples: Samples, sample: int
         samples: As the design's network reads them.
         sample: Which is shown; None takes the first that ended worst.
     """
-    program: object = design.program
+    program = design.program
     if isinstance(program, EventProgram):
         return event_explanation_text(explain_events(design, program, faults, samples, sample))
     return explanation_text(explain(design, faults, samples, sample))

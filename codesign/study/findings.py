@@ -188,13 +188,15 @@ class SeenTrial:
         choice: ``worst``, ``typical`` or ``masked``.
         fault: Text of the (first) fault and how many there are.
         layer: Watched layer.
-        spiking: Whether ``golden`` and ``faulty`` are rasters ``[steps][neurons]`` of 0/1, else
-            feature maps ``[channels][height][width]`` of codes.
+        spiking: Whether ``golden`` and ``faulty`` are rasters ``[steps][neurons]`` of 0/1 (more
+            where a chip fires several times in a step), else feature maps
+            ``[channels][height][width]`` of codes.
         golden, faulty: Nested lists.
         neuron: Index of the struck neuron whose membrane is shown, or None.
         membrane_golden, membrane_faulty: ``[steps]`` each, or empty.
         threshold: Of that neuron.
         label, golden_prediction, faulty_prediction: Classes.
+        hang: Whether there was no output in time; then ``faulty_prediction`` says nothing.
     """
 
     design: str
@@ -214,6 +216,7 @@ class SeenTrial:
     membrane_golden: tuple[int, ...] = ()
     membrane_faulty: tuple[int, ...] = ()
     threshold: int | None = None
+    hang: bool = False
 
 
 @dataclass(frozen=True)

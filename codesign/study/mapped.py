@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codesign.design import Design
-from codesign.engine import dense
+from codesign.engine import pick
 from codesign.errors import CodesignError, DataError, StudyError
 from codesign.mapping import Activity, Cost, Placement
 from codesign.network import NetworkGraph
@@ -67,8 +67,8 @@ def mapped_designs(study: LoadedStudy, say: Callable[[str], None]) -> tuple[Mapp
         graph, notes = networks[spec.network]
         design = _placed(study, name, graph)
         test = splits.test.take(min(study.spec.effort.samples, len(splits.test)))
-        golden = dense.golden(design.program, graph.coding.apply(test))
-        cost = design.mapping.cost(Activity(**dense.activity(golden)), design.guards)
+        golden = pick.run_golden(design.program, graph.coding.apply(test))
+        cost = design.mapping.cost(Activity(**pick.activity(golden)), design.guards)
         found.append(Mapped(design, cost, (*about, *notes)))
     return tuple(found)
 

@@ -67,7 +67,7 @@ def reach_of(design: Design, unit: Unit) -> Reach | None:
 
 
 def _grids(design: Design) -> Grids:
-    program: object = design.program
+    program = design.program
     if isinstance(program, EventProgram):
         return {0: (1, program.scan)}
     network = design.network

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 
-from codesign.engine import dense
+from codesign.engine import pick
 from codesign.errors import StudyError, nearest
 from codesign.study.building import build
 from codesign.study.campaign import Campaign, evaluate_trials
@@ -47,7 +47,7 @@ def replay(
         known = [c.name for c in campaigns]
         raise StudyError(f"the study has no campaign {task!r}{nearest(task, known)}")
     campaign = found[0]
-    golden = dense.golden(campaign.design.program, campaign.samples)
+    golden = pick.run_golden(campaign.design.program, campaign.samples)
     (row,) = evaluate_trials(campaign, golden, [trial])
     faults = campaign.scenario.draw(campaign.design, [trial], campaign.seed, len(campaign.samples))
     chip = campaign.design.accelerator

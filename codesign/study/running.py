@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codesign.engine import dense
+from codesign.engine import pick
 from codesign.engine.observables import predictions
 from codesign.errors import StudyError
 from codesign.looks import narrow_enough, planned_looks
@@ -28,6 +28,7 @@ from codesign.study.progress import Progress
 from codesign.study.results import Results
 from codesign.study.rows import Task, TrialRow
 from codesign.study.schedule import Job
+from codesign.study.struck import timed
 from codesign.study.summary import summarise
 from codesign.study.trials import run_trials
 
@@ -94,7 +95,11 @@ def campaigns_of(built: Built) -> tuple[Campaign, ...]:
         Campaign(
             name=planned.name,
             design=built.designs[planned.variant.name],
-            scenario=scenario_of(built.study, planned),
+            scenario=timed(
+                scenario_of(built.study, planned),
+                built.designs[planned.variant.name],
+                coded[planned.variant.name],
+            ),
             samples=coded[planned.variant.name],
             seed=spec.seed,
             labels={
@@ -114,7 +119,7 @@ def golden_accuracies(built: Built) -> dict[str, float]:
     found = {}
     for name, design in built.designs.items():
         samples = built.coded(name)
-        outputs = dense.golden(design.program, samples).outputs
+        outputs = pick.run_golden(design.program, samples).outputs
         found[name] = float((predictions(outputs) == samples.labels).mean())
     return found
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.design import Design
-from codesign.engine import dense
+from codesign.engine import pick
 from codesign.engine.observables import predictions
 from codesign.errors import StudyError
 from codesign.guards import Recompute
@@ -25,6 +25,7 @@ from codesign.study.results import Results
 from codesign.study.rows import TrialRow
 from codesign.study.schedule import Job
 from codesign.study.search_space import DesignText, LoadedSpace
+from codesign.study.struck import timed
 from codesign.study.trials import run_trials
 
 __all__ = ["Stand", "accuracies", "costs_of", "make_stand", "strike"]
@@ -87,7 +88,7 @@ def make_stand(
     variant = Variant(name, text.design, text.mitigation, base or name)
     built = replace(built, test=raw, designs={name: design}, variants=(variant,))
     coded = built.coded(name)
-    run = dense.golden(design.program, coded)
+    run = pick.run_golden(design.program, coded)
     wanted = space.spec.objectives.accuracy
     planned = Planned(variant, wanted.scenario, wanted.rate, 1)
     labels: dict[str, object] = {
@@ -98,7 +99,7 @@ def make_stand(
         "rate": wanted.rate,
         "split": split,
     }
-    scenario = scenario_of(space.base, planned)
+    scenario = timed(scenario_of(space.base, planned), design, coded)
     campaign = Campaign(f"{planned.name}, {split}", design, scenario, coded, seed, labels)
     return Stand(
         name=name,
@@ -106,7 +107,7 @@ def make_stand(
         built=built,
         campaign=campaign,
         golden=float((predictions(run.outputs) == coded.labels).mean()),
-        cost=design.mapping.cost(Activity(**dense.activity(run)), design.guards),
+        cost=design.mapping.cost(Activity(**pick.activity(run)), design.guards),
     )
 
 

@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.effects import Effects, Kind
-from codesign.engine import dense
+from codesign.engine import pick
 from codesign.engine.observables import Observables, predictions
+from codesign.events import EventProgram
 from codesign.network import Lif
 from codesign.samples import Samples
 from codesign.study.campaign import Campaign
 from codesign.study.conclude import Concluded
 from codesign.study.findings import SeenTrial
 from codesign.study.rows import TrialRow
+from codesign.study.struck import reached_layers
 
 __all__ = ["seen_trials"]
 
@@ -60,9 +62,9 @@ def _show(campaign: Campaign, row: TrialRow, choice: str) -> SeenTrial | None:
     if not len(effects):
         return None
     layer = _watched(campaign, effects)
-    faulty = dense.evaluate(design.program, samples, effects)
-    golden = dense.evaluate(design.program, samples, Effects.none(1))
-    i = _hardest(faulty, golden)
+    run = pick.run_golden(design.program, samples)
+    faulty = pick.run_faulty(run, effects)
+    i = _hardest(faulty, run.outputs)
     # Inference i of the whole run, alone: the windows of its effects moved with it.
     one = Samples(
         samples.name,
@@ -76,8 +78,9 @@ def _show(campaign: Campaign, row: TrialRow, choice: str) -> SeenTrial | None:
     keep = (starts <= i) & ((stops < 0) | (i < stops))
     moved = moved[keep]
     moved["samples"] = (0, -1)
-    was = dense.evaluate(design.program, one, Effects.none(1), watch=(layer,)).watched
-    now = dense.evaluate(design.program, one, Effects(moved, 1), watch=(layer,)).watched
+    alone = pick.run_golden(design.program, one)
+    was = pick.run_faulty(alone, Effects.none(1), watch=(layer,)).watched
+    now = pick.run_faulty(alone, Effects(moved, 1), watch=(layer,)).watched
     spiking = isinstance(design.network[layer], Lif)
     first = faults.fault(0, design.accelerator)
     more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
@@ -94,8 +97,9 @@ def _show(campaign: Campaign, row: TrialRow, choice: str) -> SeenTrial | None:
         golden=_picture(was[layer][0, 0], spiking),
         faulty=_picture(now[layer][0, 0], spiking),
         label=int(samples.labels[i]),
-        golden_prediction=int(predictions(golden.outputs[0, i])),
+        golden_prediction=int(predictions(run.outputs[i])),
         faulty_prediction=int(predictions(faulty.outputs[0, i])),
+        hang=bool(faulty.hang[0, i]),
         neuron=neuron,
         membrane_golden=_membrane(was, layer, neuron),
         membrane_faulty=_membrane(now, layer, neuron),
@@ -106,6 +110,11 @@ def _show(campaign: Campaign, row: TrialRow, choice: str) -> SeenTrial | None:
 def _watched(campaign: Campaign, effects: Effects) -> str:
     """The struck layer, or the neurons that it feeds."""
     layers = campaign.design.network.layers
+    if isinstance(campaign.design.program, EventProgram):
+        neurons = [layer.name for layer in layers if isinstance(layer, Lif)]
+        reached = reached_layers(campaign.design, effects.table)
+        fed = [name for r in reached for name in campaign.design.network.readers(r)]
+        return next((name for name in (*reached, *fed) if name in neurons), neurons[-1])
     index = int(effects.table["layer"][0])
     spiking = {Kind.state, Kind.operation, Kind.spike, Kind.parameter}
     if effects.table["kind"][0] in spiking and isinstance(layers[index], Lif):
@@ -116,10 +125,10 @@ def _watched(campaign: Campaign, effects: Effects) -> str:
     return layers[index].name
 
 
-def _hardest(faulty: Observables, golden: Observables) -> int:
+def _hardest(faulty: Observables, golden: NDArray[np.int64]) -> int:
     """The first sample whose prediction changed, else whose outputs changed, else the first."""
-    wrong = predictions(faulty.outputs[0]) != predictions(golden.outputs[0])
-    differs = (faulty.outputs[0] != golden.outputs[0]).any(axis=-1)
+    wrong = (predictions(faulty.outputs[0]) != predictions(golden)) | faulty.hang[0]
+    differs = (faulty.outputs[0] != golden).any(axis=-1)
     for mask in (wrong, differs):
         if mask.any():
             return int(mask.argmax())

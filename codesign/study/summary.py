@@ -12,12 +12,14 @@ import numpy as np
 
 from codesign import __version__
 from codesign.design import Design
-from codesign.engine import dense
+from codesign.engine import pick
+from codesign.events import EventProgram
 from codesign.formats import NumberFormat
 from codesign.guards import Clamp, Guard, Replace, crossing_share
 from codesign.intervals import mean_interval
 from codesign.mapping import Activity, Assignment
 from codesign.network import Conv2d, Lif, Linear, NetworkGraph, is_mac
+from codesign.program import Program
 from codesign.study.building import Built, BuiltNetwork
 from codesign.study.conclude import Concluded, failures, points, vulnerabilities
 from codesign.study.findings import DesignFinding, Findings, NetworkFinding, UnitPicture
@@ -63,7 +65,7 @@ def summarise(
         vulnerabilities=vulnerabilities(concluded),
         seen=seen_trials(concluded, spec.effort.seen),
         chance=chance,
-        versions=versions(),
+        versions=versions(*(design.program for design in built.designs.values())),
         seed=spec.seed,
         failed=failures(concluded, chance),
         seconds=seconds,
@@ -71,15 +73,15 @@ def summarise(
     )
 
 
-def versions() -> dict[str, str]:
-    """What ran."""
+def versions(*programs: Program | EventProgram) -> dict[str, str]:
+    """What ran, with the engines of some programs."""
     found = {"codesign": __version__, "python": platform.python_version()}
     for name in ("torch", "snntorch", "numpy", "scipy"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    found["engine"] = "dense (torch, CPU)"
+    found["engine"] = ", ".join(dict.fromkeys(pick.engine_name(program) for program in programs))
     return found
 
 
@@ -92,8 +94,8 @@ def design_finding(
 ) -> DesignFinding:
     """One design: what it costs, where its network is, what guards it."""
     samples = built.coded(variant.name)
-    run = dense.golden(design.program, samples)
-    activity = Activity(**dense.activity(run))
+    run = pick.run_golden(design.program, samples)
+    activity = Activity(**pick.activity(run))
     assignments = design.mapping.assignments()
     placed = built.study.spec.designs[variant.design]
     return DesignFinding(
@@ -107,11 +109,7 @@ def design_finding(
         units=_units(design, assignments, variant.name, hurt),
         links=tuple((x.source, x.target, x.carries, x.bits) for x in design.accelerator.links),
         assignments=assignments,
-        overflows={
-            name: count
-            for name, count in dense.count_overflows(design.program, samples).items()
-            if count
-        },
+        overflows={name: count for name, count in pick.count_overflows(run).items() if count},
         crossing=_crossing(design),
         guards=tuple(str(guard) for guard in design.guards),
         digest=design.digest,
