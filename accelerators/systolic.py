@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from accelerators.gemmini_mesh import mesh
 from accelerators.systolic_schedule import Dataflow
+from accelerators.systolic_wires import bus_units
 from codesign.accelerator import AcceleratorGraph, Component, Link, Unit
 from codesign.errors import StudyError
 from codesign.mapping import Mapping, Placement
@@ -152,7 +153,7 @@ class Systolic:
                 _memory("weight_sram", "sram", self.weight_sram, "weight", "per_layer"),
                 _memory("activation_sram", "sram", self.activation_sram, "activation", "per_layer"),
                 _memory("psum_sram", "sram", self.psum_sram, "psum", "per_tile"),
-                *(self._mesh() if self.datapath == "gemmini" else (self._array(),)),
+                *(self._mesh() if self.datapath == "gemmini" else self._array_and_buses()),
             ),
             self._links(),
             self.clock,
@@ -180,6 +181,9 @@ class Systolic:
                 raise StudyError(
                     f"{self.name}.{name}: the gemmini datapath here has {value}, came {came}"
                 )
+
+    def _array_and_buses(self) -> tuple[Unit, ...]:
+        return self._array(), *bus_units(self)
 
     def _array(self) -> Unit:
         held = {"weight_stationary": "weight", "input_stationary": "input"}.get(self.dataflow)
@@ -220,25 +224,32 @@ class Systolic:
         return replace(array, components=parts, static_power_mw=power, area_um2=area), edge
 
     def _links(self) -> tuple[Link, ...]:
-        weights, inputs = self.weight_bits, self.input_bits
-        down_weights = self.cols if self.dataflow != "input_stationary" else self.rows
-        inputs_in = self.rows if self.dataflow != "input_stationary" else self.cols
+        weights, inputs, sums = self.weight_bits, self.input_bits, self.psum_bits * self.cols
+        turned = self.dataflow == "input_stationary"
+        weights *= self.rows if turned else self.cols
+        inputs *= self.cols if turned else self.rows
+        ways: tuple[tuple[str, str, str, int], ...]
+        if self.datapath == "gemmini":
+            ways = (
+                ("weight_sram", "array", "weight", weights),
+                ("activation_sram", "array", "activation", inputs),
+                ("array", "edge", "psum", sums),
+                ("edge", "psum_sram", "psum", sums),
+            )
+        else:
+            ways = (
+                ("weight_sram", "weight_bus", "weight", weights),
+                ("weight_bus", "array", "weight", weights),
+                ("activation_sram", "activation_bus", "activation", inputs),
+                ("activation_bus", "array", "activation", inputs),
+                ("array", "sum_bus", "psum", sums),
+                ("sum_bus", "psum_sram", "psum", sums),
+            )
         return (
             Link("dram", "weight_sram", "weight", self.dram.word_bits),
-            Link("weight_sram", "array", "weight", weights * down_weights, 1.0),
-            Link("activation_sram", "array", "activation", inputs * inputs_in, 1.0),
-            *self._ways_out(),
+            *(Link(*way, 1.0) for way in ways),
             Link("psum_sram", "activation_sram", "activation", self.activation_sram.word_bits),
         )
-
-    def _ways_out(self) -> tuple[Link, ...]:
-        """From the array to psum_sram."""
-        bits = self.psum_bits * self.cols
-        if self.datapath == "gemmini":
-            return Link("array", "edge", "psum", bits, 1.0), Link(
-                "edge", "psum_sram", "psum", bits, 1.0
-            )
-        return (Link("array", "psum_sram", "psum", bits, 1.0),)
 
 
 def _memory(name: str, kind: str, memory: Memory, role: Role, reload: Reload) -> Unit:

@@ -21,6 +21,7 @@ from accelerators.systolic_registers import Widths, strike_array
 from accelerators.systolic_schedule import Axis, LayerPlan, Schedule, plan
 from accelerators.systolic_store import Store
 from accelerators.systolic_weights import WeightPlan
+from accelerators.systolic_wires import BUSES, strike_bus
 from codesign.accelerator import AcceleratorGraph
 from codesign.effects import Effects
 from codesign.errors import MappingError, UnsupportedError
@@ -139,6 +140,9 @@ class SystolicMapping:
             component = parts[part][1].name if part >= 0 else "*"
             if unit.name in ("array", "edge"):
                 self._strike(unit.name, component, found, inferences, rows)
+            elif unit.name in BUSES:
+                told = (unit.name, self.schedule, found, self.widths, inferences, rows)
+                strike_bus(*told, dead=component == "*")
             elif component == "*":
                 self.memories.strike_dead(unit.name, found, inferences, rows)
             else:
@@ -171,7 +175,7 @@ class SystolicMapping:
         first have used it already). Everything else changes every cycle.
         """
         self.accelerator.unit(unit).component(component)
-        if unit not in ("array", "edge"):
+        if unit not in ("array", "edge", *BUSES):
             return self.memories.exposures(unit)
         if component in ("c1", "c2"):
             mine = active_register(self.schedule) == int(component[1])

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from accelerators.systolic_effects import Struck
 from accelerators.systolic_schedule import LayerPlan, Schedule
 
-__all__ = ["DRAM_LEVEL", "REGISTER_LEVEL", "SRAM_LEVEL", "Store"]
+__all__ = ["DRAM_LEVEL", "REGISTER_LEVEL", "SRAM_LEVEL", "WIRE_LEVEL", "Store"]
 __all__ += ["first_input_read", "first_weight_read"]
 
 Ints: TypeAlias = NDArray[np.int64]
 
-DRAM_LEVEL, SRAM_LEVEL, REGISTER_LEVEL = 0, 1, 2  # stations on an operand's way; rows, columns add
+# Stations on an operand's way: a dead wire one more, rows and columns of registers add theirs.
+DRAM_LEVEL, SRAM_LEVEL, WIRE_LEVEL, REGISTER_LEVEL = 0, 1, 2, 4
 
 
 @dataclass(frozen=True)

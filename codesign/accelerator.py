@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["AcceleratorGraph", "Component", "Link", "Unit"]
 
 Role = Literal[
-    "weight", "activation", "psum", "bias", "membrane", "threshold", "spike", "product", "operation"
+    "weight",
+    "activation",
+    "psum",
+    "bias",
+    "membrane",
+    "threshold",
+    "spike",
+    "product",
+    "operation",
+    "link",
+    "address",
 ]
 Reload = Literal["per_cycle", "per_tile", "per_step", "per_layer", "per_inference", "never"]
 
@@ -35,7 +45,8 @@ class Component:
         name: Within the unit, for example ``weight_register``.
         bits: Width of a word.
         role: What it holds or does. ``operation`` is logic that can be skipped or stuck, not
-            storage.
+            storage; ``link`` and ``address`` are wires, which carry a word in its cycle and hold
+            nothing.
         words: Words of each instance.
         reload: When its content is written anew, which ends a flipped bit.
         signed: Whether a word is two's complement.

@@ -176,18 +176,20 @@ class MatrixLayer:
         held, moving = (self.weight, self.input) if flow == "ws" else (self.input, self.weight)
         if t < chip.rows:
             held[1:] = held[:-1].copy()
-            for col in range(chip.cols):
-                held[0, col] = self.held_feed(fold, chip.rows - 1 - t, col)
+            feed = [self.held_feed(fold, chip.rows - 1 - t, col) for col in range(chip.cols)]
+            held[0] = self.wires("weight_bus" if flow == "ws" else "activation_bus", feed)
         self.psum[:], self.psum_tag[:] = self.mac, self.moving_tag
         moving[:, 1:], self.moving_tag[:, 1:] = (
             moving[:, :-1].copy(),
             self.moving_tag[:, :-1].copy(),
         )
+        feed = []
         for row in range(chip.rows):
             count = t - (chip.rows - 1) - row  # each row starts a cycle after the one above
             on = 0 <= count < stream
-            moving[row, 0] = self.moving_feed(fold, row, count) if on else 0
+            feed.append(self.moving_feed(fold, row, count) if on else 0)
             self.moving_tag[row, 0] = number * FOLD + count if on else NOTHING
+        moving[:, 0] = self.wires("activation_bus" if flow == "ws" else "weight_bus", feed)
         self.strike_registers()
         product = self.products()
         above = np.zeros_like(self.mac)
@@ -213,17 +215,21 @@ class MatrixLayer:
             self.moving_tag[:, :-1].copy(),
         )
         self.weight[1:], self.down_tag[1:] = self.weight[:-1].copy(), self.down_tag[:-1].copy()
+        inputs: list[Ints | int] = []
         for row in range(chip.rows):
             k, m = t - row, self.term(fold, row, self.m)
             on = 0 <= k < stream
-            self.input[row, 0] = self.input_at(m, fold[0], k) if on and m >= 0 else 0
+            inputs.append(self.input_at(m, fold[0], k) if on and m >= 0 else 0)
             self.moving_tag[row, 0] = number * FOLD + k if on else NOTHING
+        self.input[:, 0] = self.wires("activation_bus", inputs)
+        weights: list[Ints | int] = []
         for col in range(chip.cols):
             k, n = t - col, self.channel(fold, col, self.per_group)
             on = 0 <= k < stream
             at = fold[0] * self.per_group + n
-            self.weight[0, col] = self.weight_at(at, k) if on and n >= 0 else 0
+            weights.append(self.weight_at(at, k) if on and n >= 0 else 0)
             self.down_tag[0, col] = number * FOLD + k if on else NOTHING
+        self.weight[0] = self.wires("weight_bus", weights)
         assert (self.moving_tag == self.down_tag).all()
         self.strike_registers()
         product = self.products()
@@ -255,6 +261,16 @@ class MatrixLayer:
         if self.chip.dataflow == "ws":
             return self.input_at(count, fold[0], k)
         return self.weight_at(fold[0] * self.per_group + count, k)
+
+    def wires(self, bus: str, words: list[Ints | int]) -> Ints:
+        """``[lanes, trials]`` what comes out of the lanes of a bus in this cycle."""
+        machine = self.machine
+        patterns = np.zeros((len(words), 1, machine.trials), dtype=np.int64)
+        for lane, word in enumerate(words):
+            patterns[lane, 0] = word
+        machine.strikes.hit(f"{bus}.wire", machine.clock, patterns)
+        machine.strikes.hit(f"{bus}.*", machine.clock, patterns)
+        return patterns[:, 0]
 
     def strike_registers(self) -> None:
         """Faults strike what the registers now hold."""
@@ -302,7 +318,9 @@ class MatrixLayer:
             return
         n += group * self.per_group
         cell = (row if chip.dataflow == "os" else position) * chip.cols + col
-        value = decode(self.psum[row, col], chip.psum_bits)
+        out: list[Ints | int] = [0] * chip.cols
+        out[col] = self.psum[row, col] & ((1 << chip.psum_bits) - 1)
+        value = decode(self.wires("sum_bus", out)[col], chip.psum_bits)
         if row_tile == 0 or chip.dataflow == "os":
             bias = self.layer.bias
             before: Ints | int = int(bias[m, n] if bias.ndim == 2 else bias[n])

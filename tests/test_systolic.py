@@ -55,15 +55,19 @@ def test_a_shipped_datasheet_builds_the_chip_it_names(name):
     assert find_config(name, "accelerators").is_file()
 
 
-def test_the_graph_has_five_units_and_the_links_between_them():
+def test_the_graph_has_four_memories_an_array_and_buses_between_them():
     graph = Systolic().build()
     units = ["dram", "weight_sram", "activation_sram", "psum_sram", "array"]
+    units += ["weight_bus", "activation_bus", "sum_bus"]
     assert list(graph.graph().nodes) == units
     assert {(a, b) for a, b, _ in graph.graph().edges} == {
         ("dram", "weight_sram"),
-        ("weight_sram", "array"),
-        ("activation_sram", "array"),
-        ("array", "psum_sram"),
+        ("weight_sram", "weight_bus"),
+        ("weight_bus", "array"),
+        ("activation_sram", "activation_bus"),
+        ("activation_bus", "array"),
+        ("array", "sum_bus"),
+        ("sum_bus", "psum_sram"),
         ("psum_sram", "activation_sram"),
     }
     parts = {c.name: c.bits for c in graph.unit("array").components}
