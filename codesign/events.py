@@ -105,6 +105,10 @@ class WordField(NamedTuple):
         """These bits of a word."""
         return ((1 << self.bits) - 1) << self.low
 
+    def signed(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Values of these bits in words, in two's complement."""
+        return NumberFormat(self.bits).decode((words & self.mask) >> self.low)
+
 
 @dataclass(frozen=True)
 class WordLayout:

@@ -181,6 +181,7 @@ def _watched(
     steps_of = steps_of_actions(program, samples)
     steps = int(steps_of[0][-1]) + 1
     lanes, count = len(run.events), len(samples)
+    loaded = program.layout.potential.signed(program.words)
     place = np.full(program.neurons, -1)
     place[list(neurons)] = np.arange(len(neurons))
     spikes = np.zeros((lanes, steps, len(neurons)), dtype=np.int64)
@@ -191,7 +192,7 @@ def _watched(
         step = step_of[run.causes[lane]]
         np.add.at(spikes[lane], (step[to >= 0], to[to >= 0]), 1)
         ends = np.searchsorted(step_of, np.arange(steps), side="right") - 1
-        held = run.potentials[lane][np.maximum(ends, 0)]
+        held = np.where(ends[:, None] < 0, loaded, run.potentials[lane][np.maximum(ends, 0)])
         potentials[lane] = held[:, list(neurons)]
     shape = (trials, count, steps, len(neurons))
     return {name: spikes.reshape(shape), f"{name}.membrane": potentials.reshape(shape)}

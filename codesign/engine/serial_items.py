@@ -273,7 +273,7 @@ class _Run:
         word = places.read.apply(places.words[rows, cells], rows, neurons)
         bits = layout.potential.bits
         form = NumberFormat(bits)
-        v = form.decode((word & layout.potential.mask) >> layout.potential.low)
+        v = layout.potential.signed(word)
         kind = items.kind[lanes][:, None]
         leaks = (kind == Action.leak_all) | (kind == Action.leak_one)
         amount = (word & layout.leak.mask) >> layout.leak.low
@@ -340,16 +340,14 @@ class _Run:
     def _trace(self, lanes: Ints, actions: Ints) -> None:
         """Keep what is stored after an item, under the action that it belongs to."""
         if self.potentials.shape[1]:
-            self.potentials[lanes, actions] = self._stored(self.places.words[lanes])
+            stored = self.program.layout.potential.signed(self.places.words[lanes])
+            self.potentials[lanes, actions] = stored
             self.traced[lanes, actions] = True
-
-    def _stored(self, words: Ints) -> Ints:
-        field = self.program.layout.potential
-        return NumberFormat(field.bits).decode((words & field.mask) >> field.low)
 
     def _fill_trace(self) -> None:
         """What no item belongs to leaves potentials as they were."""
         actions = self.potentials.shape[1]
+        loaded = self.program.layout.potential.signed(self.program.words)
         last = np.maximum.accumulate(np.where(self.traced, np.arange(actions), -1), axis=1)
         filled = np.take_along_axis(self.potentials, np.maximum(last, 0)[..., None], axis=1)
-        self.potentials = np.where(last[..., None] < 0, self._stored(self.program.words), filled)
+        self.potentials = np.where(last[..., None] < 0, loaded, filled)

@@ -111,6 +111,7 @@ def advise(study: LoadedStudy, say: Say, trials: int | None = None, quiet: bool 
 
     Raises:
         StudyError: The study has no results of single faults.
+        UnsupportedError: It has them only for chips that work off events.
     """
     if trials is not None and trials < 2:
         raise StudyError(f"trials={trials}: expected at least 2")
@@ -124,7 +125,7 @@ def advise(study: LoadedStudy, say: Say, trials: int | None = None, quiet: bool 
         stored = {c.task.digest: tuple(results.rows(c.task.digest)) for c in campaigns}
         found = _evidence(built, campaigns, stored)
         layered = [one for one in found if isinstance(one.design.program, Program)]
-        refused = [_of_events(one) for one in found if one not in layered]
+        refused = list(dict.fromkeys(_of_events(one) for one in found if one not in layered))
         found = layered
         if refused and not found:
             raise UnsupportedError("; ".join(refused))
@@ -168,8 +169,8 @@ def _evidence(
 def _of_events(evidence: Evidence) -> str:
     chip = evidence.design.accelerator.name
     return (
-        f"{evidence.campaign.name}: there is no advice for {chip}, which works off events: its "
-        "programs take no guards, and what would help there is not known"
+        f"there is no advice for {evidence.design.name}: {chip} works off events, its programs "
+        "take no guards, and what would help there is not known"
     )
 
 
