@@ -207,6 +207,7 @@ def _design(
             _ = design.program  # maps it: capacities and placements are judged here
             return design
         if variant.mitigation == REEXECUTION:
+            at = "mitigations"
             again = made[variant.design].guarded(Recompute(3), name=variant.name)
             _ = again.program
             return again
@@ -222,4 +223,5 @@ def _design(
     except SchemaErrors:
         raise
     except CodesignError as error:
-        raise StudyError(str(study.loaded.problem(at, str(error)))) from error
+        what = f"{variant.name}: {error}" if variant.mitigation == REEXECUTION else str(error)
+        raise StudyError(str(study.loaded.problem(at, what))) from error
