@@ -18,7 +18,7 @@ from sample_mapping import sample_view
 from codesign.errors import DataError
 from codesign.mapping import Assignment
 from codesign.report import svg
-from codesign.report.cells import groups_in, look_of
+from codesign.report.cells import groups_in, look_of, shape_text
 from codesign.report.chip import ChipLink, chip_svg, draw
 from codesign.report.chip_data import busy_shares, chip_data, merged, packed
 from codesign.report.colours import CIVIDIS, cividis
@@ -203,6 +203,17 @@ def test_a_mesh_of_two_axes_has_its_neighbours_wired() -> None:
     look = look_of(UnitPicture("m", "mesh", (3, 4), ()), 0)
     assert len(look.wires) == 3 * 3 + 2 * 4  # across and down
     assert look_of(UnitPicture("m", "pe_array", (3, 4), ()), 0).wires == ()
+
+
+@pytest.mark.parametrize("lanes", [1, 8, 16, 256])
+def test_the_lanes_of_a_bus_stand_in_one_column_and_are_all_there(lanes: int) -> None:
+    bus = UnitPicture("b", "link", (lanes,), ())
+    look = look_of(bus, 0)
+    assert {cell.x for cell in look.cells} == {0.0}
+    inside = [i for cell in look.cells for i in range(*cell.ranges[0])]
+    assert inside == list(range(lanes))
+    assert look.height < 120
+    assert shape_text(bus) == f"{lanes} lanes"
 
 
 def test_a_larger_memory_is_drawn_taller() -> None:

@@ -18,7 +18,7 @@ LARGEST_STRIP = 16
 MOST_BANKS = 32
 MOST_GROUPS = 64  # cores drawn with what is inside them
 GRID, INNER, SMALLEST = 184.0, 88.0, 6.0
-BANK, GAP = 34.0, 6.0
+BANK, GAP, LANE = 34.0, 6.0, 5.0
 MEMORY_WIDTH, MEMORY_HEIGHT, PER_DOUBLING = 104.0, 34.0, 4.0
 
 Range = tuple[int, int]
@@ -80,7 +80,7 @@ def look_of(unit: UnitPicture, groups: int, words: int = 0) -> Look:
         return _banks(unit, words) if words else _memory(unit)
     if len(shape) == 2 and not (groups and shape[0] == groups):
         return _grid(shape, LARGEST_GRID, GRID, unit.kind == "mesh")
-    return _cores(unit)
+    return _lanes(shape) if unit.kind == "link" and len(shape) == 1 else _cores(unit)
 
 
 def shape_text(unit: UnitPicture) -> str:
@@ -92,7 +92,7 @@ def shape_text(unit: UnitPicture) -> str:
     '16 KiB, 128 b words'
     """
     if len(unit.shape) == 1:
-        return f"{unit.shape[0]} instances"
+        return f"{unit.shape[0]} {'lanes' if unit.kind == 'link' else 'instances'}"
     if unit.shape:
         return " × ".join(map(str, unit.shape))
     if len(unit.components) == 1:
@@ -146,6 +146,15 @@ def _grid(shape: tuple[int, ...], largest: int, extent: float, mesh: bool = Fals
     height = len(down) * (size + gap) - gap
     wires = _wires(len(down), len(across), size, gap) if mesh else ()
     return Look(width, height, cells, wires, _block(shape, (down, across)))
+
+
+def _lanes(shape: tuple[int, ...]) -> Look:
+    """The lanes of a bus, one above the other."""
+    parts = blocks(shape[0], LARGEST_STRIP)
+    cells = tuple(
+        Cell(0.0, i * (LANE + 2), 3 * LANE, LANE, (part,)) for i, part in enumerate(parts)
+    )
+    return Look(3 * LANE, len(parts) * (LANE + 2) - 2, cells, (), _block(shape, (parts,)))
 
 
 def _cores(unit: UnitPicture) -> Look:
