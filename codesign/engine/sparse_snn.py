@@ -1,0 +1,178 @@
+"""The sparse engine for spiking networks: a fault costs what differs from the golden run.
+
+Exact, bit for bit as `codesign.engine.reference`. A trial starts at its first faulty neuron, at the
+first step at which a fault can act; it computes that neuron again, and of the neurons behind it
+only samples in which a spike differs, from the first step at which one does, until spikes and
+membranes are golden again. Membranes are always computed by the rule itself, never linearised, so
+every rounding, wrap and saturation is exact. The work is done by compiled kernels.
+
+`supports` says which trials have this form; the dense engine runs the others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codesign.effects import Effects
+from codesign.engine.dense_golden import check_samples
+from codesign.engine.kernels import library
+from codesign.engine.observables import Observables
+from codesign.engine.sparse_snn_chain import Chain, chain_of
+from codesign.engine.sparse_snn_model import Arrays, arrays_of, check_sizes
+from codesign.engine.sparse_snn_rows import sparse_trials
+from codesign.errors import DataError, UnsupportedError
+from codesign.program import Program
+from codesign.samples import Samples
+
+__all__ = ["SnnGolden", "evaluate", "golden", "supports"]
+
+CHUNK = 64  # trials that a worker takes at a time
+
+
+@dataclass(frozen=True, eq=False)
+class SnnGolden:
+    """A program's run without effects: currents, membranes and spikes of every stage.
+
+    Attributes:
+        program: What was computed.
+        samples: On what.
+        outputs: ``[samples, classes]`` int64, spikes summed over steps.
+        chain: The program as stages.
+        arrays: What the kernels read.
+    """
+
+    program: Program
+    samples: Samples
+    outputs: NDArray[np.int64]
+    chain: Chain = field(repr=False)
+    arrays: Arrays = field(repr=False)
+
+
+def supports(program: Program, effects: Effects) -> NDArray[np.bool_]:
+    """``[trials]`` whether this engine runs a trial; none without compiled kernels."""
+    chain = None if library() is None else chain_of(program)
+    if chain is None:
+        return np.zeros(effects.trials, dtype=bool)
+    return sparse_trials(chain, effects)
+
+
+def golden(program: Program, samples: Samples, *, portable: bool = False) -> SnnGolden:
+    """Run a program without effects and keep what trials start from.
+
+    Memory: about ``steps * neurons * 8`` bytes a sample, twice that behind the first stage.
+
+    Args:
+        program: What is computed.
+        samples: Codes, ``[samples, ...]``, or ``[samples, steps, ...]`` if timed.
+        portable: Whether to do without the vectors of this processor.
+
+    Raises:
+        DataError: The samples do not fit the program's input.
+        UnsupportedError: The program is no chain of this engine, or there are no kernels.
+    """
+    check_samples(program, samples)
+    kernels, chain = library(), chain_of(program)
+    if kernels is None or chain is None:
+        why = "no kernels are compiled" if kernels is None else "not a chain of spiking layers"
+        raise UnsupportedError(
+            f"{program.network.name}: the sparse engine for spiking networks cannot run it "
+            f"({why}); use codesign.engine.dense"
+        )
+    check_sizes(kernels)
+    arrays = arrays_of(chain, len(samples), still=not samples.timed)
+    steps = 1 if arrays.still else chain.steps
+    codes = np.ascontiguousarray(samples.inputs.reshape(len(samples), steps, -1), dtype=np.int16)
+    kernels.snn_golden(
+        ctypes.byref(arrays.model), _address(codes), _address(arrays.outputs), int(portable)
+    )
+    return SnnGolden(program, samples, arrays.outputs, chain, arrays)
+
+
+def evaluate(
+    program: Program,
+    samples: Samples,
+    effects: Effects,
+    *,
+    golden: SnnGolden | None = None,
+    workers: int | None = None,
+    portable: bool = False,
+) -> Observables:
+    """Evaluate every trial on every sample.
+
+    Args:
+        program: What is computed.
+        samples: Codes, ``[samples, ...]``, or ``[samples, steps, ...]`` if timed.
+        effects: Of all trials; checked against the program first.
+        golden: This program's golden run on these samples, if there is one.
+        workers: Threads; None for one on each processor. Results do not depend on it.
+        portable: Whether to do without the vectors of this processor.
+
+    Raises:
+        FaultError: An effect cannot exist.
+        DataError: The samples do not fit the program's input, or the golden run is another's.
+        UnsupportedError: A trial has no sparse form (see `supports`).
+    """
+    effects.check(program)
+    if golden is None:
+        golden = run_golden(program, samples, portable=portable)
+    elif not _is_of(golden, program, samples):
+        raise DataError("the golden run given is another program's or of other samples")
+    sparse = sparse_trials(golden.chain, effects)
+    if not sparse.all():
+        raise UnsupportedError(
+            f"trial {int(np.flatnonzero(~sparse)[0])} has no sparse form; run the trials that "
+            "`supports` refuses with codesign.engine.dense"
+        )
+    shape = effects.trials, len(samples)
+    outputs = np.empty((*shape, golden.outputs.shape[1]), dtype=np.int64)
+    ran = np.zeros(effects.trials, dtype=np.uint8)
+    _run(golden, effects, outputs, ran, workers, portable)
+    corrected, detected, hang = np.zeros((3, *shape), dtype=bool)
+    return Observables(outputs, corrected, detected, hang)
+
+
+run_golden = golden  # where the name is an argument
+
+
+def _run(
+    golden: SnnGolden,
+    effects: Effects,
+    outputs: NDArray[np.int64],
+    ran: NDArray[np.uint8],
+    workers: int | None,
+    portable: bool,
+) -> None:
+    kernels = library()
+    assert kernels is not None
+    starts = np.searchsorted(effects.table["trial"], np.arange(effects.trials + 1))
+    starts = np.ascontiguousarray(starts, dtype=np.int64)
+    model, table = ctypes.byref(golden.arrays.model), effects.table
+
+    def run(first: int, last: int) -> None:
+        kernels.snn_trials(
+            model, _address(table), _address(starts), ctypes.c_int64(first), ctypes.c_int64(last),
+            _address(outputs), _address(ran), int(portable),
+        )  # fmt: skip
+
+    threads = workers or len(os.sched_getaffinity(0))
+    if threads == 1 or effects.trials <= CHUNK:
+        run(0, effects.trials)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        firsts = range(0, effects.trials, CHUNK)
+        list(pool.map(run, firsts, (min(i + CHUNK, effects.trials) for i in firsts)))
+
+
+def _address(array: NDArray[np.generic]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _is_of(golden: SnnGolden, program: Program, samples: Samples) -> bool:
+    same_program = golden.program is program or golden.program.digest == program.digest
+    return same_program and (golden.samples is samples or golden.samples.digest == samples.digest)
