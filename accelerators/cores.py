@@ -37,9 +37,10 @@ is written again. An operation, line or instance is broken in exactly the cycles
 ``dead`` makes a column, core or memory give zeros (spikes, currents, weights), an axon or
 crosspoint read as 0. Under re-execution time runs within each execution alone: a fault of execution
 e is met by execution e of the inferences in its window.
+What faults of routers, links and ports do to packets stands in `accelerators.cores_packets`.
 Not modelled: registers in pipelines, the enables of crosspoints, the spike memory between the four
-operations, address and control logic, packets in flight, and the units between cores that pool,
-flatten and buffer spikes.
+operations, address decoders of memories and control logic, a packet's bits in flight (it arrives or
+is lost), and the units between cores that pool, flatten and buffer spikes.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class Cores:
         return self.mesh[0] * self.mesh[1] * self.tile
 
     def build(self) -> AcceleratorGraph:
-        """The chip as a graph: weight memories, axons, crossbars, neurons, the mesh of cores."""
+        """The chip as a graph: weight memories, axons, crossbars, neurons, cores and their mesh."""
         return AcceleratorGraph(
             self.name, self, units_of(self), links_of(self), self.clock, self.sources
         )

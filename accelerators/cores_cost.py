@@ -86,8 +86,9 @@ def cost_of(mapping: CoresMapping, activity: Activity, guards: tuple[Guard, ...]
     missing = {f"{r.unit}.{r.component}.{r.action}" for r in rows if r.energy_pj is None}
     missing |= {"clock"} if chip.clock_mhz is None else set()
     missing |= set() if timed else {"time"}
-    missing |= {f"{unit.name}.area" for unit in chip.units if unit.name not in area_um2}
-    missing |= {f"{u.name}.static_power" for u in chip.units if u.static_power_mw is None}
+    priced = [unit for unit in chip.units if unit.kind != "link"]
+    missing |= {f"{unit.name}.area" for unit in priced if unit.name not in area_um2}
+    missing |= {f"{u.name}.static_power" for u in priced if u.static_power_mw is None}
     missing |= set() if mapping.sheet.cycle_energy else {"cycle_energy"}
     missing |= set(needed_activity(mapping, activity))
     utilisation = {plan.layer.name: _utilisation(plan, mapping.sheet) for plan in schedule.plans}

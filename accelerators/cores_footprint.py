@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from accelerators.cores_currents import strike_currents
 from accelerators.cores_graph import OPERATIONS
+from accelerators.cores_packets import HANDLERS
 from accelerators.cores_rows import Box, EffectRows, Place, Span, Struck, each
 from accelerators.cores_schedule import Run, Schedule, Tile
 from accelerators.cores_times import Clock
@@ -31,8 +32,8 @@ __all__ = ["footprint_of"]
 
 Ints = NDArray[np.int64]
 
-# Where faults stand on a weight's or input's way, in order.
-MEMORY, MEMORY_DEAD, REGISTER, DEAD = range(4)
+# Where faults stand on a weight's or input's way, in order; packets are before registers.
+MEMORY, MEMORY_DEAD, REGISTER, DEAD = 0, 1, 3, 4
 
 
 def footprint_of(mapping: CoresMapping, faults: Faults, inferences: int) -> Footprint:
@@ -327,7 +328,8 @@ def _on_neurons(
 def _packet(mapping: CoresMapping, struck: Struck, rows: EffectRows) -> None:
     raise UnsupportedError(
         f"{mapping.sheet.name}: where a broken packet of core.packet goes is not claimed; "
-        "strike neuron.spike_line (a spike too many or too few) or core.* (dead)"
+        "strike port.axon or port.code (packets as they arrive), mesh_link.* or router.* (packets "
+        "lost on their way), neuron.spike_line (a spike too many or too few) or core.* (dead)"
     )
 
 
@@ -349,4 +351,5 @@ _HANDLERS: dict[tuple[str, str], Handler] = {
     ("core", "packet"): _packet,
     ("core", "*"): _dead_core,
     **{("neuron", name): _operation(name) for name in OPERATIONS},
+    **HANDLERS,
 }

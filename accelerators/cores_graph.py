@@ -55,6 +55,22 @@ def units_of(sheet: Cores) -> tuple[Unit, ...]:
         _unit(sheet, "crossbar", "crossbar", (cores, rows, columns), (weight,)),
         _unit(sheet, "neuron", "neuron", (cores, columns), neuron),
         _unit(sheet, "core", "mesh", (cores,), (router,)),
+        *_network_of(sheet),
+    )
+
+
+def _network_of(sheet: Cores) -> tuple[Unit, ...]:
+    """Routers, the links out of each (``+x``, ``-x``, ``+y``, ``-y``) and the ports of cores."""
+    routers = sheet.mesh[0] * sheet.mesh[1]
+    address = max(1, (sheet.axons - 1).bit_length())
+    port = (
+        Component("code", sheet.axon_bits, "link", signed=sheet.axon_signed),
+        Component("axon", address, "address", signed=False),
+    )
+    return (
+        Unit("router", "link", (routers,)),
+        Unit("mesh_link", "link", (routers, 4)),
+        Unit("port", "link", (sheet.cores,), port),
     )
 
 
@@ -62,11 +78,14 @@ def links_of(sheet: Cores) -> tuple[Link, ...]:
     """What travels between the units."""
     return (
         Link("weight_memory", "crossbar", "weight", sheet.weight.bits, sheet.columns),
-        Link("core", "axon_in", "spike", sheet.packet_bits, 1),
+        Link("port", "axon_in", "spike", sheet.packet_bits, 1),
         Link("axon_in", "crossbar", "activation", sheet.axon.bits, 1),
         Link("crossbar", "neuron", "current", sheet.current.bits, sheet.columns),
         Link("neuron", "core", "spike", sheet.packet_bits, 1),
-        Link("core", "core", "spike", sheet.packet_bits, 1),
+        Link("core", "router", "spike", sheet.packet_bits, 1),
+        Link("router", "mesh_link", "spike", sheet.packet_bits, 1),
+        Link("mesh_link", "router", "spike", sheet.packet_bits, 1),
+        Link("router", "port", "spike", sheet.packet_bits, 1),
     )
 
 
@@ -76,7 +95,7 @@ def check_prices(sheet: Cores) -> None:
     Raises:
         StudyError: The nearest right name is offered.
     """
-    units = units_of(sheet)
+    units = [unit for unit in units_of(sheet) if unit.kind != "link"]
     parts = [component.name for unit in units for component in unit.components]
     names = [unit.name for unit in units]
     known = {

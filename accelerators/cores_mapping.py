@@ -82,7 +82,7 @@ class CoresMapping:
 
         Raises:
             FaultError: A fault or a window that cannot exist on this chip.
-            UnsupportedError: Faults in packets.
+            UnsupportedError: Faults in packets that no kind of effect says.
         """
         return footprint_of(self, faults, inferences)
 
@@ -101,6 +101,8 @@ class CoresMapping:
         if component == "weight_register" and not self.schedule.resident:
             return tuple(sorted({tile.deliver for run in runs for tile in run.tiles}))
         offsets = {
+            "code": {tile.deliver for run in runs for tile in run.tiles},
+            "axon": {tile.deliver for run in runs for tile in run.tiles},
             "axon_register": {tile.integrate for run in runs for tile in run.tiles},
             "current_register": {run.tiles[0].integrate for run in runs},
             "membrane": {CLEAR_CYCLES},
@@ -124,7 +126,7 @@ class CoresMapping:
         for run in self.schedule.runs:
             if unit == "neuron":
                 _mark_neurons(used, component, run)
-            elif unit == "core":
+            elif unit in ("core", "port"):
                 used[run.core] = True
             else:
                 _mark_tiles(used, component, run, self.schedule.room.rows)

@@ -125,7 +125,16 @@ class EffectRows:
     def __post_init__(self) -> None:
         self.touched = np.zeros(len(self.table), dtype=bool)
 
-    def add(self, place: Place, struck: Struck, span: Span, box: Box) -> None:
+    def add(
+        self,
+        place: Place,
+        struck: Struck,
+        span: Span,
+        box: Box,
+        *,
+        delay_steps: int = 0,
+        factor: Ints | None = None,
+    ) -> None:
         """Rows for those faults whose span is not empty.
 
         Args:
@@ -133,10 +142,17 @@ class EffectRows:
             struck: ``[faults]``; their model makes the corruption.
             span: ``[faults]`` repetitions touched.
             box: ``[faults]`` elements touched; an axis that is left out is touched whole.
+            delay_steps: Steps later in which they are read, in the same inference.
+            factor: ``[faults]`` with which values are multiplied instead.
         """
         acting = np.flatnonzero(span.first < span.last)
         which, inferences, steps = rectangles(self.clock, span.first[acting], span.last[acting])
         which = acting[which]
+        if delay_steps:
+            steps = np.where(steps < 0, steps, steps + delay_steps)
+            steps[steps[:, 1] >= self.clock.steps, 1] = -1
+            there = np.flatnonzero(steps[:, 0] < self.clock.steps)
+            which, inferences, steps = which[there], inferences[there], steps[there]
         rows = np.zeros(len(which), dtype=EFFECT)
         faults = self.table[struck.index[which]]
         for name in ("trial", "event", "execution"):
@@ -152,6 +168,8 @@ class EffectRows:
             else:
                 rows[name] = value if isinstance(value, int) else value[which]
         _corrupt(rows, struck, which, place)
+        if factor is not None:
+            rows["op"], rows["mask"], rows["value"] = Op.scale, 0, factor[which]
         self.rows.append(rows)
         self.touched[struck.index[which]] = True
 

@@ -153,7 +153,7 @@ def every_fault(mapping: CoresMapping, seed: int, most: int = 10**9) -> NDArray[
     chip, cycles = mapping.accelerator, mapping.schedule.inference_cycles
     tables = []
     for number, (unit, part) in enumerate(chip.components()):
-        if part.name != "packet":
+        if part.name != "packet" and unit.kind != "link":
             sites = _sites(number, unit, part)
             held = mapping.occupied(unit.name, part.name)[sites["instance"], sites["word"]]
             used, free = (draw.permutation(np.flatnonzero(x)) for x in (held, ~held))
@@ -161,6 +161,8 @@ def every_fault(mapping: CoresMapping, seed: int, most: int = 10**9) -> NDArray[
             for model in _models(part):
                 tables += [_during(sites, model, *w) for w in _windows(draw, model, cycles)]
     for number, unit in enumerate(chip.units):
+        if unit.kind == "link":
+            continue
         instances = np.zeros(unit.instances, dtype=FAULT)
         instances["part"], instances["instance"] = -1 - number, np.arange(unit.instances)
         dead = _windows(draw, FaultModel.dead, cycles)

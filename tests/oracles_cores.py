@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from oracles_cores_arithmetic import PLAIN, fit, leaked
+from oracles_cores_mesh import Mesh
 from oracles_cores_placing import Block, Placed, Team, place
 
 from codesign.accelerator import AcceleratorGraph
@@ -41,6 +42,7 @@ class Chip:
     hits: dict[str, dict[str, Any]] = field(default_factory=dict)
     fired: dict[str, dict[Any, Ints]] = field(default_factory=dict)
     now: int = -1
+    step: int = 0
 
     def __post_init__(self) -> None:
         sheet, trials = self.sheet, self.faults.trials
@@ -64,7 +66,10 @@ class Chip:
             "threshold": sheet.threshold,
             "bias": sheet.current,
             "spike_line": NumberFormat(1, signed=False),
+            "code": sheet.axon,
+            "axon": NumberFormat(16, signed=False),
         }
+        self.mesh = Mesh(self)
         self.placed, self.resident = place(sheet, self.network, self.placement)
         self.rows = list(self.placement.rows) or list(range(sheet.axons))
         self._write_memories()
@@ -178,6 +183,11 @@ class Chip:
         total = np.zeros((trials, classes), dtype=np.int64)
         for t in range(self.network.steps):
             codes = np.asarray(sample[t] if timed else sample, dtype=np.int64)
+            self.step = t
+            self.now += 1  # input codes travel in the first cycle of a step
+            for e in range(codes.size):
+                self.mesh.send(self.network.layers[0].name, t, e, self.sheet.host)
+            self.now -= 1
             values: dict[str, Ints] = {}
             history.append(values)
             for layer in self.network.layers:
@@ -187,11 +197,21 @@ class Chip:
                 read = [self.source(history, t, e) for e in layer.inputs]
                 if isinstance(layer, Conv2d | Linear):
                     placed = next(p for p in self.placed if p.name == layer.name)
-                    out = self.layer(placed, read[0].reshape(trials, -1))
+                    xs = [read[0].reshape(trials, -1)] * self.mesh.cores
+                    if self.mesh.faulty:
+                        edge = layer.inputs[0]
+                        for core in range(self.mesh.cores):
+                            seen = self.mesh.seen(history, t - edge.delay_steps, edge.source, core)
+                            xs[core] = seen.reshape(trials, -1)
+                    out = self.layer(placed, xs)
                     values[placed.lif or layer.name] = out
                 elif not isinstance(layer, Lif):
                     values[layer.name] = PLAIN[type(layer)](layer, read)
-            total = total + values[self.network.layers[-1].name].reshape(trials, -1)
+            last = self.network.layers[-1]
+            out = values[last.name]
+            if self.mesh.faulty and not isinstance(last, Conv2d | Linear):
+                out = self.mesh.seen(history, t, last.name, self.sheet.host)
+            total = total + out.reshape(trials, -1)
         return total
 
     def source(self, history: list[dict[str, Ints]], t: int, edge: Any) -> Any:
@@ -200,7 +220,7 @@ class Chip:
             return np.zeros((self.faults.trials, *self.network.shapes[edge.source]), dtype=np.int64)
         return history[t - edge.delay_steps].get(edge.source)
 
-    def layer(self, placed: Placed, x: Ints) -> Ints:
+    def layer(self, placed: Placed, xs: list[Ints]) -> Ints:
         """A layer in one step: its spikes, or its currents if it is the readout."""
         trials = self.faults.trials
         shape = self.network.shapes[placed.name]
@@ -209,7 +229,9 @@ class Chip:
         for teams in placed.rounds:
             if self.resident:
                 self.deliver(
-                    [(b, t if b is t.blocks[0] else None) for t in teams for b in t.blocks], x, True
+                    [(b, t if b is t.blocks[0] else None) for t in teams for b in t.blocks],
+                    xs,
+                    True,
                 )
                 self.integrate([b for t in teams for b in t.blocks])
                 self.gather(teams)
@@ -221,7 +243,7 @@ class Chip:
                         for b in blocks:
                             if r < len(b.rows):
                                 self.load_row(b, r)
-                    self.deliver([(b, t) for b, t in zip(blocks, teams, strict=True)], x, s == 0)
+                    self.deliver([(b, t) for b, t in zip(blocks, teams, strict=True)], xs, s == 0)
                     self.integrate(blocks)
             sent = self.neurons(placed, teams)
             for team, out in zip(teams, sent, strict=True):
@@ -232,14 +254,16 @@ class Chip:
                         result.reshape(trials, shape[0], -1)[:, n, m] = out[:, c]
         return result
 
-    def deliver(self, blocks: list[tuple[Block, Team | None]], x: Ints, fresh: bool) -> None:
+    def deliver(self, blocks: list[tuple[Block, Team | None]], xs: list[Ints], fresh: bool) -> None:
         """Inputs to axon registers, and if the sums are new the bias (at home) or 0 under them."""
         self.tick()
         for b, team in blocks:
-            for r, e in enumerate(b.rows):
-                self.store["axon_register"][:, b.core, self.rows[r]] = x[:, e]
+            x = xs[b.core]
+            came = self.mesh.received(b.core, {self.rows[r]: x[:, e] for r, e in enumerate(b.rows)})
+            for row, codes in came.items():
+                self.store["axon_register"][:, b.core, row] = codes
             if fresh:
-                bias = np.zeros((len(x), len(b.columns)), dtype=np.int64)
+                bias = np.zeros((self.faults.trials, len(b.columns)), dtype=np.int64)
                 if team is not None:
                     bias = self.store["bias"][:, b.core, b.columns, team.slot]
                 self.store["current_register"][:, b.core, b.columns] = bias
@@ -274,6 +298,8 @@ class Chip:
                         registers = self.store["current_register"]
                         part = registers[:, other.core, other.columns[c]]
                         part = np.where(gone[:, other.core, other.columns[c]], 0, part)
+                        if self.mesh.faulty:
+                            part = np.where(self.mesh.gone(other.core, home.core), 0, part)
                         total = registers[:, home.core, home.columns[c]] + part
                         registers[:, home.core, home.columns[c]] = fit(self.sheet.current, total)
 
@@ -319,6 +345,12 @@ class Chip:
                 self.hold("spike_line", wires)
                 out = wires[:, core, columns]
             sent.append(np.where(gone[:, core, columns], 0, out))
+            if lif:
+                for m, n in teams[t].blocks[0].neurons:
+                    element = self.network.element(lif.name, m, n)
+                    self.mesh.send(lif.name, self.step, element, core)
+            elif self.mesh.faulty:
+                sent[-1] = np.where(self.mesh.gone(core, self.sheet.host)[:, None], 0, sent[-1])
         return sent
 
     def operate(

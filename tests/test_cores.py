@@ -62,12 +62,16 @@ def test_the_graph_has_the_units_and_links_of_the_datasheet():
         "crossbar": (6, 3, 2),
         "neuron": (6, 2),
         "core": (6,),
+        "router": (6,),
+        "mesh_link": (6, 4),
+        "port": (6,),
     }
+    assert {c.name: c.bits for c in graph.unit("port").components} == {"code": 3, "axon": 2}
     assert graph.unit("crossbar").sites("weight_register") == 6 * 3 * 2 * 4
     assert graph.unit("neuron").sites("membrane") == 6 * 2 * 4 * 7
     operations = [c.name for c in graph.unit("neuron").components if c.role == "operation"]
     assert operations == ["integrate", "leak", "fire", "reset"]
-    assert graph.graph().number_of_nodes() == 5
+    assert graph.graph().number_of_nodes() == 8
     assert graph.digest == pickle.loads(pickle.dumps(graph)).digest
 
 

@@ -137,5 +137,7 @@ def test_windows_that_cannot_exist_and_packets_are_refused():
         with pytest.raises(FaultError, match=rf"has cycles 0..{cycles - 1}"):
             mapping.footprint(faults, 2)
     packet = Fault(FaultSite("core", (0,), "packet", 0, 3), FaultModel.flip)
-    with pytest.raises(UnsupportedError, match=r"core.packet .* strike neuron.spike_line"):
+    with pytest.raises(
+        UnsupportedError, match=r"core.packet .* strike port.axon .* neuron.spike_line"
+    ):
         mapping.footprint(Faults.of([[packet]], chip), 2)

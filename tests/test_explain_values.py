@@ -50,7 +50,8 @@ def samples_of(network: NetworkGraph, count: int = 2) -> Samples:
 def random_trials(chip: AcceleratorGraph, cycles: int, trials: int, seed: int) -> list[Fault]:
     """Single faults of storage anywhere on a chip, stuck for good or flipped somewhen."""
     rng = np.random.default_rng(seed)
-    parts = [(u, c) for u, c in chip.components() if c.role != "operation" and c.name != "packet"]
+    parts = [(u, c) for u, c in chip.components() if c.role not in ("operation", "link", "address")]
+    parts = [(u, c) for u, c in parts if c.name != "packet"]
     faults = []
     for _ in range(trials):
         unit, part = parts[rng.integers(len(parts))]
