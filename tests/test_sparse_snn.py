@@ -14,9 +14,12 @@ from sparse_snn_cases import random_chain
 from codesign.effects import At, Effects, Kind, Op
 from codesign.engine import dense, reference, sparse_snn
 from codesign.engine.kernels import library
+from codesign.engine.observables import outcomes
 from codesign.errors import DataError, UnsupportedError
+from codesign.formats import NumberFormat
 from codesign.guards import Clamp
-from codesign.program import Program
+from codesign.network import Edge, Input, Lif, Linear, NetworkGraph
+from codesign.program import MacArithmetic, Program
 from codesign.samples import Samples
 
 torch.set_num_threads(1)
@@ -89,6 +92,51 @@ def test_results_do_not_depend_on_workers_chunks_or_vectors(seed: int) -> None:
     np.testing.assert_array_equal(parts.outputs, whole)
     portable = sparse_snn.evaluate(program, samples, effects, golden=golden, portable=True)
     np.testing.assert_array_equal(portable.outputs, whole)
+
+
+@settings(max_examples=max(1, settings().max_examples // 3))
+@given(SEEDS)
+def test_outcomes_are_those_of_the_outputs_and_what_was_not_computed_is_golden(seed: int) -> None:
+    program, samples, effects = sparse_case(seed, count=35)
+    labels = np.random.default_rng(seed).integers(0, 3, len(samples))
+    samples = replace(samples, labels=labels)
+    golden = sparse_snn.golden(program, samples)
+    found = sparse_snn.evaluate(program, samples, effects, golden=golden)
+    expected = outcomes(found, golden.outputs, labels)
+    judged = sparse_snn.outcomes(program, samples, effects, golden=golden)
+    for name in vars(expected):
+        np.testing.assert_array_equal(getattr(judged.outcomes, name), getattr(expected, name), name)
+    assert (found.outputs[~judged.computed] == golden.outputs).all()
+
+
+def test_a_silent_input_and_a_neuron_that_never_fires_are_proved_masked() -> None:
+    weight = np.array([[3, 5], [-2, 4]])
+    layers = (
+        Input("x", (), (2,), NumberFormat(1, False)),
+        Linear("s", (Edge("x"),), weight, np.zeros(2, dtype=int)),
+        Lif("n", (Edge("s"),), np.array(2)),
+    )
+    network = NetworkGraph("two neurons", layers, steps=3)
+    sums = MacArithmetic(NumberFormat(20), NumberFormat(20), (2,))
+    program = Program(network, {"s": sums})
+    # Input 0 spikes at every step and input 1 never: neuron 0 fires always, neuron 1 never.
+    spikes = np.tile([1, 0], (1, 3, 1))
+    samples = Samples("by hand", "test", spikes, np.zeros(1, dtype=int), timed=True)
+    one, two = (0, 1, 1), (1, 2, 1)
+    flip = {"kind": "operand", "at": "weight", "layer": 1, "op": "xor", "bits": 8, "mask": 2}
+    dead = {"kind": "spike", "at": "line", "layer": 2, "op": "stuck", "bits": 1, "mask": 1}
+    rows = [
+        {"trial": 0, **flip, "n": one, "k": two},
+        {"trial": 1, **flip, "n": one, "k": one},  # 3 -> 1: 1, 2, 3 (fires), at the third step
+        {"trial": 2, **dead, "n": one},
+    ]
+    effects = Effects.of(rows, 3)
+    found = sparse_snn.evaluate(program, samples, effects)
+    assert found.outputs.tolist() == [[[3, 0]], [[1, 0]], [[0, 0]]]
+    judged = sparse_snn.outcomes(program, samples, effects)
+    assert judged.computed.tolist() == [False, True, True]
+    assert judged.outcomes.masked.tolist() == [1, 0, 0]
+    assert judged.outcomes.tolerated.tolist() == [0, 1, 1]
 
 
 def test_the_golden_run_is_the_dense_engines() -> None:

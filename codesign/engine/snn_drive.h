@@ -60,6 +60,7 @@ static void drive_weight(const Stage& s, const Model& m, int64_t k, int64_t g, i
 static void drive_product(const Stage& s, const Model& m, Fault* const* mine, int count, int64_t n,
                           int64_t k, int64_t g, const int32_t* delta, Drive& d) {
     const int64_t golden_weight = s.weight[k * s.padded + n];
+    int64_t most = 0;
     int32_t x[GROUP];
     for (int t = 0; t < m.steps; t++) {
         golden_input(s, m, k, g, t, x);
@@ -83,13 +84,17 @@ static void drive_product(const Stage& s, const Model& m, Fault* const* mine, in
                     if (f.place == AT_INPUT && t >= f.step0 && t < f.step1 && picks(f.row->k, k))
                         y = corrupt(y, *f.row);
                 }
-            to[lane] += (int32_t)(weight * y - golden_weight * x[lane]);
+            const int64_t more = weight * y - golden_weight * x[lane];
+            most = more > most ? more : -more > most ? -more : most;
+            to[lane] += (int32_t)more;
         }
     }
+    d.extra += (double)most;
 }
 
 static void drive_bias(const Stage& s, Fault* const* mine, int count, int64_t n, int steps,
                        Drive& d) {
+    double most = 0;
     for (int t = 0; t < steps; t++) {
         int64_t bias = s.bias[n];
         bool any = false;
@@ -101,10 +106,11 @@ static void drive_bias(const Stage& s, Fault* const* mine, int count, int64_t n,
         const int32_t more = (int32_t)(bias - s.bias[n]);
         if (!any || !more) continue;
         cover(d, t);
-        d.extra = larger(d.extra, more < 0 ? -(double)more : (double)more);
+        most = larger(most, more < 0 ? -(double)more : (double)more);
         int32_t* to = d.at + (int64_t)t * GROUP;
         for (int j = 0; j < PACKS; j++) store(to + PACK * j, load(to + PACK * j) + more);
     }
+    d.extra += most;
 }
 
 // Values of the changed input lines of a group; what does not differ there is left out.

@@ -78,16 +78,20 @@ EXPORT void snn_golden(const snn::Model* model, const int16_t* codes, int64_t* o
     snn::portable::golden_run(*model, codes, outputs);
 }
 
-// Trials `first` to `last`; rows of trial i are starts[i] to starts[i + 1]. `outputs` is
-// [trials][samples][outputs]; `ran` [trials] says which trials were proved masked (0) or run (1).
+// Trials `first` to `last`; rows of trial i are starts[i] to starts[i + 1]. Either `outputs`
+// [trials][samples][outputs] is filled, or, where it is null, `counts` [trials][4] with how many
+// samples ended masked, tolerated and as SDC, and how many are correct. `ran` [trials] says which
+// trials were proved masked (0) and which computed (1).
 EXPORT void snn_trials(const snn::Model* model, const snn::Row* rows, const int64_t* starts,
-                           int64_t first, int64_t last, int64_t* outputs, uint8_t* ran,
-                           int portable) {
+                       int64_t first, int64_t last, int64_t* outputs, const int64_t* labels,
+                       int64_t* counts, uint8_t* ran, int portable) {
 #ifdef SNN_AVX2
     if (!portable && snn::has_avx2()) {
-        snn::avx2::run_trials(*model, rows, starts, first, last, outputs, ran);
+        const snn::avx2::Wanted wanted = {outputs, labels, counts, ran};
+        snn::avx2::run_trials(*model, rows, starts, first, last, wanted);
         return;
     }
 #endif
-    snn::portable::run_trials(*model, rows, starts, first, last, outputs, ran);
+    const snn::portable::Wanted wanted = {outputs, labels, counts, ran};
+    snn::portable::run_trials(*model, rows, starts, first, last, wanted);
 }

@@ -20,6 +20,7 @@ struct LayerRun {
     const Events* in;
     Events* out;             // null behind the last stage
     int64_t* outputs;        // [samples][outputs] of the trial
+    uint32_t* touched;       // [G] samples whose outputs were written
     int32_t* drive;          // [4][T][P], zeros before and after
     int32_t* nothing;        // [T][8] zeros
     const uint8_t* mine;     // [P / 8] neurons that are computed elsewhere
@@ -29,6 +30,7 @@ INLINE void tell(const LayerRun& run, int lane, int step, int64_t neuron, int si
     if (run.out) {
         run.out->list[lane][run.out->count[lane]++] = {step, (int32_t)neuron, sign};
     } else {
+        run.touched[run.group] |= 1u << lane;
         run.outputs[(run.group * GROUP + lane) * run.model->outputs + neuron] += sign;
     }
 }

@@ -18,7 +18,8 @@ struct Scratch {
     uint32_t* changed;
     uint8_t* ignored;
     int32_t stamped;
-    int64_t* outputs;  // of the trial
+    int64_t* outputs;   // [samples][outputs] of the trial
+    uint32_t* touched;  // [G] samples whose outputs were written
     bool ran;
 };
 
@@ -114,7 +115,6 @@ static Drive drive_of(Scratch& z, int s, const Neuron& neuron, int64_t g, const 
                     drive_weight(stage, m, k, g, (int32_t)difference, f.step0, f.step1, d);
                 } else {
                     drive_product(stage, m, z.mine.at, (int)z.mine.count, n, k, g, delta, d);
-                    d.extra = 1e18;
                 }
             }
         }
@@ -130,7 +130,10 @@ static Drive drive_of(Scratch& z, int s, const Neuron& neuron, int64_t g, const 
                 store(d.at + i, load(d.at + i) + load(delta + i) * weight);
             cover(d, z.lines.first);
             cover(d, z.lines.last - 1);
-            if (z.lines.low < stage.input_low || z.lines.high > stage.input_high) d.extra = 1e18;
+            if (z.lines.low < stage.input_low || z.lines.high > stage.input_high) {
+                const double most = larger(-(double)z.lines.low, (double)z.lines.high);
+                d.extra += 2 * most * (weight < 0 ? -(double)weight : (double)weight);
+            }
         }
     }
     for (int lane = 0; in && lane < GROUP; lane++)
@@ -254,8 +257,8 @@ static void run_group(Scratch& z, int64_t g, uint32_t lanes) {
         for (int64_t i = first; i < last; i++)
             z.ignored[z.neurons.at[i].neuron / PACK] |= 1 << z.neurons.at[i].neuron % PACK;
         LayerRun layer = {&m, &m.stage[s], g, incoming ? in : nullptr,
-                          s + 1 < m.stages ? out : nullptr, z.outputs, z.blocks, z.nothing,
-                          z.ignored};
+                          s + 1 < m.stages ? out : nullptr, z.outputs, z.touched, z.blocks,
+                          z.nothing, z.ignored};
         if (incoming) run_layer(layer);
         if (z.lines.changed.count) run_lines(z, layer, lanes);
         for (int64_t i = first; i < last; i++) run_faulty(z, layer, s, z.neurons.at[i], lanes);
@@ -303,21 +306,18 @@ static void run_range(Scratch& z, int first, int last) {
     }
 }
 
-// Returns 0 if nothing had to run, 1 if something ran.
-static int run_trial(Scratch& z, const Row* rows, int64_t count, int64_t* outputs) {
-    const Model& m = *z.model;
-    memcpy(outputs, m.golden, m.samples * m.outputs * sizeof *outputs);
+// Adds to `outputs`, golden before, what the rows of a trial change; true if anything had to run.
+static bool run_trial(Scratch& z, const Row* rows, int64_t count, int64_t* outputs) {
     z.outputs = outputs;
     z.ran = false;
     z.faults.count = z.cuts.count = 0;
     for (int64_t i = 0; i < count; i++) {
         Fault fault;
-        if (!resolve(m, rows[i], fault)) continue;
+        if (!resolve(*z.model, rows[i], fault)) continue;
         z.faults.push(fault);
         z.cuts.push(fault.sample0);
         z.cuts.push(fault.sample1);
     }
-    if (!z.faults.count) return 0;
     if (z.faults.count > 1) qsort(z.faults.at, z.faults.count, sizeof *z.faults.at, by_order);
     const int cuts = sorted_unique(z.cuts.at, (int)z.cuts.count);
     for (int i = 0; i + 1 < cuts; i++) run_range(z, z.cuts.at[i], z.cuts.at[i + 1]);

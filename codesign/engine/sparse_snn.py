@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from codesign.effects import Effects
 from codesign.engine.dense_golden import check_samples
 from codesign.engine.kernels import library
-from codesign.engine.observables import Observables
+from codesign.engine.observables import Observables, Outcomes
 from codesign.engine.sparse_snn_chain import Chain, chain_of
 from codesign.engine.sparse_snn_model import Arrays, arrays_of, check_sizes
 from codesign.engine.sparse_snn_rows import sparse_trials
@@ -30,7 +30,7 @@ from codesign.errors import DataError, UnsupportedError
 from codesign.program import Program
 from codesign.samples import Samples
 
-__all__ = ["SnnGolden", "evaluate", "golden", "supports"]
+__all__ = ["Judged", "SnnGolden", "evaluate", "golden", "outcomes", "supports"]
 
 CHUNK = 64  # trials that a worker takes at a time
 
@@ -52,6 +52,19 @@ class SnnGolden:
     outputs: NDArray[np.int64]
     chain: Chain = field(repr=False)
     arrays: Arrays = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """How trials ended.
+
+    Attributes:
+        outcomes: Counts over samples.
+        computed: ``[trials]`` bool; the others were proved masked from the golden run alone.
+    """
+
+    outcomes: Outcomes
+    computed: NDArray[np.bool_]
 
 
 def supports(program: Program, effects: Effects) -> NDArray[np.bool_]:
@@ -118,6 +131,48 @@ def evaluate(
         DataError: The samples do not fit the program's input, or the golden run is another's.
         UnsupportedError: A trial has no sparse form (see `supports`).
     """
+    golden = _ready(program, samples, effects, golden, portable)
+    shape = effects.trials, len(samples)
+    outputs = np.empty((*shape, golden.outputs.shape[1]), dtype=np.int64)
+    _run(golden, effects, outputs, None, workers, portable)
+    corrected, detected, hang = np.zeros((3, *shape), dtype=bool)
+    return Observables(outputs, corrected, detected, hang)
+
+
+def outcomes(
+    program: Program,
+    samples: Samples,
+    effects: Effects,
+    *,
+    golden: SnnGolden | None = None,
+    workers: int | None = None,
+    portable: bool = False,
+) -> Judged:
+    """How every trial ended, without keeping the outputs of each sample.
+
+    What `codesign.engine.observables.outcomes` says of what `evaluate` gives, in memory that does
+    not grow with samples times trials. Arguments and errors are those of `evaluate`.
+    """
+    golden = _ready(program, samples, effects, golden, portable)
+    counts = np.empty((effects.trials, 4), dtype=np.int64)
+    ran = _run(golden, effects, None, counts, workers, portable)
+    masked, tolerated, sdc, correct = np.ascontiguousarray(counts.T)
+    nothing = np.zeros(effects.trials, dtype=np.int64)
+    found = Outcomes(masked, tolerated, sdc, nothing, nothing, nothing, correct)
+    return Judged(found, ran.astype(bool))
+
+
+run_golden = golden  # where the name is an argument
+
+
+def _ready(
+    program: Program,
+    samples: Samples,
+    effects: Effects,
+    golden: SnnGolden | None,
+    portable: bool,
+) -> SnnGolden:
+    """The golden run, everything checked."""
     effects.check(program)
     if golden is None:
         golden = run_golden(program, samples, portable=portable)
@@ -129,48 +184,43 @@ def evaluate(
             f"trial {int(np.flatnonzero(~sparse)[0])} has no sparse form; run the trials that "
             "`supports` refuses with codesign.engine.dense"
         )
-    shape = effects.trials, len(samples)
-    outputs = np.empty((*shape, golden.outputs.shape[1]), dtype=np.int64)
-    ran = np.zeros(effects.trials, dtype=np.uint8)
-    _run(golden, effects, outputs, ran, workers, portable)
-    corrected, detected, hang = np.zeros((3, *shape), dtype=bool)
-    return Observables(outputs, corrected, detected, hang)
-
-
-run_golden = golden  # where the name is an argument
+    return golden
 
 
 def _run(
     golden: SnnGolden,
     effects: Effects,
-    outputs: NDArray[np.int64],
-    ran: NDArray[np.uint8],
+    outputs: NDArray[np.int64] | None,
+    counts: NDArray[np.int64] | None,
     workers: int | None,
     portable: bool,
-) -> None:
+) -> NDArray[np.uint8]:
+    """Fill outputs or counts; ``[trials]`` 0 where a trial was proved masked, 1 elsewhere."""
     kernels = library()
     assert kernels is not None
+    ran = np.zeros(effects.trials, dtype=np.uint8)
     starts = np.searchsorted(effects.table["trial"], np.arange(effects.trials + 1))
     starts = np.ascontiguousarray(starts, dtype=np.int64)
-    model, table = ctypes.byref(golden.arrays.model), effects.table
+    model, table, labels = ctypes.byref(golden.arrays.model), effects.table, golden.samples.labels
 
     def run(first: int, last: int) -> None:
         kernels.snn_trials(
             model, _address(table), _address(starts), ctypes.c_int64(first), ctypes.c_int64(last),
-            _address(outputs), _address(ran), int(portable),
+            _address(outputs), _address(labels), _address(counts), _address(ran), int(portable),
         )  # fmt: skip
 
     threads = workers or len(os.sched_getaffinity(0))
     if threads == 1 or effects.trials <= CHUNK:
         run(0, effects.trials)
-        return
+        return ran
     with ThreadPoolExecutor(threads) as pool:
         firsts = range(0, effects.trials, CHUNK)
         list(pool.map(run, firsts, (min(i + CHUNK, effects.trials) for i in firsts)))
+    return ran
 
 
-def _address(array: NDArray[np.generic]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+def _address(array: NDArray[np.generic] | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if array is None else array.ctypes.data)
 
 
 def _is_of(golden: SnnGolden, program: Program, samples: Samples) -> bool:
