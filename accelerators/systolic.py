@@ -262,7 +262,9 @@ def _memory(name: str, kind: str, memory: Memory, role: Role, reload: Reload) ->
         energy=_energy(read=memory.read, write=memory.write),
         area_um2=memory.area,
     )
-    return Unit(name, kind, (), (words,), memory.static_power)
+    bits = max(1, (memory.words - 1).bit_length())
+    address = Component("row_address", bits, "address", signed=False)
+    return Unit(name, kind, (), (words, address), memory.static_power)
 
 
 def _energy(**actions: Quantity | None) -> dict[str, Quantity]:

@@ -143,6 +143,8 @@ class SystolicMapping:
             elif unit.name in BUSES:
                 told = (unit.name, self.schedule, found, self.widths, inferences, rows)
                 strike_bus(*told, dead=component == "*")
+            elif component == "row_address":
+                self.memories.refuse_address(unit.name)
             elif component == "*":
                 self.memories.strike_dead(unit.name, found, inferences, rows)
             else:

@@ -26,12 +26,13 @@ is met by execution e of the inferences in its window.
 
 A layer that is struck while it runs reads some operands before the strike and some after it. Those
 *operands* are then said to be wrong, not the stored element, so guards that stand where stored
-activations are read do not see it.
+activations are read do not see it. Wrong addresses are refused.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
@@ -95,6 +96,19 @@ class Memories:
         else:
             store = self.weights.sram if unit == "weight_sram" else self.weights.dram
             strike_weights(self.weights, store, faults, inferences, rows)
+
+    def refuse_address(self, unit: str) -> NoReturn:
+        """Refuse a wrong address.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        raise UnsupportedError(
+            f"{unit}.row_address: address decoders are not claimed on arrays. A wrong address "
+            "makes one element read another's live value; programs that run layer after layer "
+            "would need an alias of operands for that, which is no kind of effect. Strike "
+            f"{unit}.words or {unit}.* (dead) instead"
+        )
 
     def strike_dead(self, unit: str, faults: Struck, inferences: int, rows: EffectRows) -> None:
         """Add to ``rows`` what a memory touches that is dead for good.

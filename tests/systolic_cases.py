@@ -253,7 +253,7 @@ def random_faults(
     rng = np.random.default_rng(seed)
     graph, cycles, count = case.graph, case.cycles, trials * per_trial
     parts = graph.components()
-    allowed = [i for i, (unit, _) in enumerate(parts) if unit.name in units]
+    allowed = [i for i, (u, c) in enumerate(parts) if u.name in units and c.role != "address"]
     table = np.zeros(count, dtype=FAULT)
     table["trial"] = np.arange(count) // per_trial
     table["part"] = rng.choice(allowed, count)

@@ -114,6 +114,16 @@ def test_a_memory_dead_for_a_while_is_refused_by_name():
         case.mapping.footprint(faults, 2)
 
 
+@pytest.mark.parametrize("unit", MEMORIES)
+def test_a_wrong_address_is_refused_and_says_which_kind_of_effect_it_would_take(unit):
+    case = Case(small_chip(), two_layers())
+    words = case.graph.unit(unit).component("words").words
+    assert 2 ** case.graph.unit(unit).component("row_address").bits == words
+    fault = Fault(FaultSite(unit, (), "row_address"), FaultModel.stuck1)
+    with pytest.raises(UnsupportedError, match=rf"{unit}.row_address: .* alias of operands"):
+        case.mapping.footprint(Faults.of([[fault]], case.graph), 2)
+
+
 def test_a_strike_in_one_execution_is_met_by_that_execution_alone():
     case = Case(small_chip(weight_sram=ALL), two_layers())
     site = FaultSite("weight_sram", (), "words")
