@@ -129,14 +129,16 @@ def test_a_silent_input_and_a_neuron_that_never_fires_are_proved_masked() -> Non
         {"trial": 0, **flip, "n": one, "k": two},
         {"trial": 1, **flip, "n": one, "k": one},  # 3 -> 1: 1, 2, 3 (fires), at the third step
         {"trial": 2, **dead, "n": one},
+        {"trial": 3, **dead, "n": two},
+        {"trial": 4, "kind": "operation", "at": "fire", "layer": 2, "op": "skip", "n": two},
     ]
-    effects = Effects.of(rows, 3)
+    effects = Effects.of(rows, 5)
     found = sparse_snn.evaluate(program, samples, effects)
-    assert found.outputs.tolist() == [[[3, 0]], [[1, 0]], [[0, 0]]]
+    assert found.outputs.tolist() == [[[3, 0]], [[1, 0]], [[0, 0]], [[3, 0]], [[3, 0]]]
     judged = sparse_snn.outcomes(program, samples, effects)
-    assert judged.computed.tolist() == [False, True, True]
-    assert judged.outcomes.masked.tolist() == [1, 0, 0]
-    assert judged.outcomes.tolerated.tolist() == [0, 1, 1]
+    assert judged.computed.tolist() == [False, True, True, False, False]
+    assert judged.outcomes.masked.tolist() == [1, 0, 0, 1, 1]
+    assert judged.outcomes.tolerated.tolist() == [0, 1, 1, 0, 0]
 
 
 def test_the_golden_run_is_the_dense_engines() -> None:

@@ -93,6 +93,7 @@ struct Neuron {
     int64_t neuron;
     int32_t phase, phases, first, last;  // steps at which its phases differ from golden
     int32_t alters, synapses, fit;       // membrane or firing; drive; whether writes must be fitted
+    int32_t only_silences;               // all that is wrong is that it does not fire
     double reach, cur_reach, threshold_reach;  // magnitudes that corruptions can give
 };
 
@@ -171,6 +172,14 @@ static Phase phase_of(const Stage& stage, Fault* const* mine, int count, int64_t
     return phase;
 }
 
+// Whether all that is wrong in a phase is that the neuron does not fire.
+INLINE bool only_silences(const Phase& phase, int64_t threshold) {
+    int broken = 0;
+    for (int i = 0; i < 4; i++) broken += phase.skipped[i] + phase.always[i];
+    return broken == 1 && phase.skipped[FIRE - INTEGRATE] && phase.threshold == threshold &&
+           !phase.begins && !phase.ends && !phase.curs && !phase.line0 && phase.line1;
+}
+
 // The phases of a neuron under faults that pick it.
 static void prepare(const Stage& stage, Fault* const* mine, int count, int steps, Prepared& made,
                     Neuron& neuron) {
@@ -188,6 +197,7 @@ static void prepare(const Stage& stage, Fault* const* mine, int count, int steps
     neuron.phases = breaks - 1;
     neuron.first = steps;
     neuron.last = 0;
+    neuron.only_silences = 1;
     for (int i = 0; i + 1 < breaks; i++) {
         const Phase phase = phase_of(stage, mine, count, neuron.neuron, made.breaks.at[i],
                                      made.breaks.at[i + 1], made, neuron);
@@ -197,6 +207,7 @@ static void prepare(const Stage& stage, Fault* const* mine, int count, int steps
             continue;
         neuron.first = phase.first < neuron.first ? phase.first : neuron.first;
         neuron.last = phase.last;
+        neuron.only_silences &= only_silences(phase, stage.threshold[neuron.neuron]);
     }
     neuron.fit = neuron.alters;
 }

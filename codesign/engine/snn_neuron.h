@@ -156,16 +156,27 @@ static void run_any(NeuronRun& run) {
     }
 }
 
-// A neuron whose membrane goes its golden way and whose line alone is wrong.
-static void run_line(NeuronRun& run) {
+// Whether a neuron does not fire in any sample of the group while its faults act.
+static bool silent(const NeuronRun& run) {
+    const uint32_t* spikes = tracks_of(run).spikes;
+    uint32_t any = 0;
+    for (int t = run.first; t < run.last; t++) any |= spikes[t];
+    return !any;
+}
+
+// A neuron whose membrane goes its golden way and whose line alone is wrong; true if it differs.
+static bool run_line(NeuronRun& run) {
     const Stage& s = *run.stage;
     const uint32_t* spikes = s.spikes + (run.neuron * run.groups + run.group) * run.steps;
+    uint32_t any = 0;
     run.begin = run.first;
     run.end = run.last;
     for (int p = 0; p < run.phase_count; p++) {
         const Phase& phase = run.phases[p];
         const int from = phase.first > run.begin ? phase.first : run.begin;
         const int to = phase.last < run.end ? phase.last : run.end;
-        for (int t = from; t < to; t++) run.changed[t] = on_line(spikes[t], phase) ^ spikes[t];
+        for (int t = from; t < to; t++)
+            any |= run.changed[t] = on_line(spikes[t], phase) ^ spikes[t];
     }
+    return any != 0;
 }

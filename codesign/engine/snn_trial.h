@@ -186,10 +186,11 @@ static void run_faulty(Scratch& z, const LayerRun& layer, int s, const Neuron& n
         }
     }
     if (run.first >= run.last) return;
-    z.ran = true;
+    if (!run.drive && neuron.only_silences && silent(run)) return;
     if (!run.drive && !neuron.alters) {
-        run_line(run);
+        z.ran |= run_line(run);
     } else {
+        z.ran = true;
         Neuron wrong = neuron;
         wrong.fit = run.fit = neuron.alters || extra > (double)layer.stage->free_slack;
         run.wide = too_wide(*layer.stage, wrong, extra);
