@@ -31,7 +31,7 @@ def kernels() -> list[Extension]:
         sources=[str(path) for path in sources],
         depends=[str(path) for path in headers],
         define_macros=[("CODESIGN_KERNEL_SHA256", f'"{digest}"')],
-        extra_compile_args=["-O3", "-std=c++17", "-fvisibility=hidden"],
+        extra_compile_args=["-O3", "-std=c++17", "-fvisibility=hidden", "-fwrapv", "-Wno-psabi"],
         language="c++",
         optional=True,
     )

@@ -6,7 +6,7 @@
 #error "setup.py defines the digest of the sources"
 #endif
 
-// The question that the loader asks before it takes an entry point marked FOR_EACH_ISA.
+// Which of the two builds of a kernel its entry points take.
 EXPORT const char* codesign_kernel_isa() {
 #if HAS_TWO_ISAS
     __builtin_cpu_init();

@@ -1,0 +1,140 @@
+// Integers: corruption, fitting, requantisation. Included once for each instruction set.
+
+typedef int8_t v8b __attribute__((vector_size(8)));
+typedef int8_t v16b __attribute__((vector_size(16)));
+typedef int16_t v8h __attribute__((vector_size(16)));
+typedef int16_t v16h __attribute__((vector_size(32)));
+typedef int32_t v4i __attribute__((vector_size(16)));
+typedef int32_t v8i __attribute__((vector_size(32)));
+typedef double v4d __attribute__((vector_size(32)));
+
+template <class V> INLINE V load(const void* from) { V x; memcpy(&x, from, sizeof x); return x; }
+template <class V> INLINE void store(void* to, V x) { memcpy(to, &x, sizeof x); }
+
+INLINE int64_t corrupt(int64_t v, const Row& row) {
+    switch (row.op) {
+        case REPLACE: return row.value;
+        case ADD: return v + row.value;
+        case SCALE: return v * row.value;
+        default: break;
+    }
+    const int64_t all = ((int64_t)1 << row.bits) - 1;
+    int64_t pattern = v & all;
+    pattern = row.op == XOR ? pattern ^ row.mask : (pattern & ~row.mask) | (row.value & row.mask);
+    const int64_t sign = (int64_t)1 << (row.bits - 1);
+    return row.is_signed ? ((pattern & all) ^ sign) - sign : pattern;
+}
+
+INLINE int64_t fit(int64_t v, const Format& form) {
+    if (v >= form.low && v <= form.high) return v;
+    if (!form.wraps) return v < form.low ? form.low : form.high;
+    return ((v - form.low) & (form.high - form.low)) + form.low;  // a power of two less one
+}
+
+INLINE int64_t clip(int64_t v, int64_t low, int64_t high) {
+    return v < low ? low : v > high ? high : v;
+}
+
+INLINE int64_t code(int64_t sum, const Requantise& q, int64_t channel) {
+    if (!q.is_there) return sum;
+    int64_t v = sum * q.multiplier[channel];
+    if (q.shift) {
+        const int64_t whole = v >> q.shift, half = (int64_t)1 << (q.shift - 1);
+        const int64_t rest = v & (2 * half - 1);
+        const bool up = q.rounding == HALF_UP ? rest >= half
+                      : q.rounding == HALF_EVEN ? rest > half || (rest == half && (whole & 1))
+                      : false;
+        v = whole + up;
+    }
+    return clip(v, q.low, q.high);
+}
+
+// Four codes of four sums. A 31-bit sum times 15 bits over a power of two is exact in a double,
+// and so is a half more; clipping to whole numbers first makes truncation the floor.
+INLINE v4i codes(v4i sums, const Requantise& q, v4d factor) {
+    const double low = (double)q.low, span = (double)(q.high - q.low);
+    v4d v = __builtin_convertvector(sums, v4d) * factor;
+    if (q.rounding == HALF_EVEN) {
+        const double magic = 6755399441055744.0;  // 1.5 · 2^52: adding it rounds to whole, to even
+        v = (v + magic) - magic - low;
+    } else {
+        v += (q.rounding == HALF_UP && q.shift ? 0.5 : 0.0) - low;
+    }
+    v4d none = {}, most = none + span;
+    v = v > none ? v : none;
+    v = v < most ? v : most;
+    return __builtin_convertvector(v, v4i) + (int32_t)q.low;
+}
+
+INLINE v8i codes8(v8i sums, const Requantise& q, v4d first, v4d second) {
+#if defined(__AVX2__)  // through memory, two halves written and read as one would wait
+    const v4i a = codes((v4i)_mm256_castsi256_si128((__m256i)sums), q, first);
+    const v4i b = codes((v4i)_mm256_extracti128_si256((__m256i)sums, 1), q, second);
+    return (v8i)_mm256_set_m128i((__m128i)b, (__m128i)a);
+#else
+    v4i half[2];
+    memcpy(half, &sums, sizeof sums);
+    half[0] = codes(half[0], q, first);
+    half[1] = codes(half[1], q, second);
+    v8i both;
+    memcpy(&both, half, sizeof both);
+    return both;
+#endif
+}
+
+// Codes of eight channels from one on. Fractions too fine for doubles are 2 in `is_there`.
+INLINE v8i codes8(v8i sums, const Requantise& q, int64_t channel) {
+    if (!q.is_there) return sums;
+    if (q.is_there == 1)
+        return codes8(sums, q, load<v4d>(q.factor + channel), load<v4d>(q.factor + channel + 4));
+    v8i all;
+    for (int i = 0; i < 8; i++) all[i] = (int32_t)code(sums[i], q, channel + i);
+    return all;
+}
+
+// Codes of eight sums of one channel.
+INLINE v8i same_codes8(v8i sums, const Requantise& q, int64_t channel) {
+    if (!q.is_there) return sums;
+    const v4d factor = v4d{} + q.factor[channel];
+    if (q.is_there == 1) return codes8(sums, q, factor, factor);
+    v8i all;
+    for (int i = 0; i < 8; i++) all[i] = (int32_t)code(sums[i], q, channel);
+    return all;
+}
+
+INLINE v8i widen8(const int16_t* from) {
+    return __builtin_convertvector(load<v8h>(from), v8i);
+}
+INLINE v8i widen8(const int32_t* from) { return load<v8i>(from); }
+
+INLINE v8i wrapped(v8i sums, const Format& form) {  // of at most 32 bits
+    return ((sums - (int32_t)form.low) & (int32_t)(form.high - form.low)) + (int32_t)form.low;
+}
+
+INLINE uint32_t nonzero(v8i x) {
+#if defined(__AVX2__)
+    return ~(uint32_t)_mm256_movemask_ps((__m256)(x == 0)) & 255;
+#else
+    uint32_t bits = 0;
+    for (int i = 0; i < 8; i++) bits |= (uint32_t)(x[i] != 0) << i;
+    return bits;
+#endif
+}
+
+INLINE bool picks(const int64_t* box, int64_t i) {
+    return i >= box[0] && (box[1] < 0 || i < box[1]) && (box[2] == 1 || (i - box[0]) % box[2] == 0);
+}
+
+INLINE int64_t end_of(const int64_t* box, int64_t size) { return box[1] < 0 ? size : box[1]; }
+
+INLINE bool is_all(const int64_t* box, int64_t size) {
+    return size == 1 || (box[0] == 0 && box[2] == 1 && (box[1] < 0 || box[1] == size));
+}
+
+INLINE bool is_one(const int64_t* box, int64_t size) {
+    return box[0] + box[2] >= end_of(box, size);
+}
+
+INLINE bool acts(const Row& row, int64_t sample) {
+    return sample >= row.samples[0] && (row.samples[1] < 0 || sample < row.samples[1]);
+}

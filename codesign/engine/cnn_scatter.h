@@ -1,0 +1,150 @@
+// What differing inputs add to the sums of a convolution. Included once for each instruction set.
+
+template <class S> struct Lanes;
+template <> struct Lanes<int16_t> { typedef v16h V; typedef v16b B; enum { N = 16 }; };
+template <> struct Lanes<int32_t> { typedef v8i V; typedef v8b B; enum { N = 8 }; };
+
+INLINE v16h widen(v16b x, v16h) { return __builtin_convertvector(x, v16h); }
+INLINE v8i widen(v8b x, v8i) { return __builtin_convertvector(x, v8i); }
+INLINE v8i widen(v8h x, v8i) { return __builtin_convertvector(x, v8i); }
+
+// VECTORS vectors of sums stay in registers while all entries of a pixel add to them.
+template <int VECTORS, class S, class W, class WV>
+INLINE void add_run(S* to, const W* weights, int64_t by_channel, const Entry* e, int32_t n) {
+    typedef typename Lanes<S>::V V;
+    V sums[VECTORS];
+    for (int j = 0; j < VECTORS; j++) sums[j] = load<V>(to + j * Lanes<S>::N);
+    for (int32_t i = 0; i < n; i++) {
+        const W* w = weights + e[i].channel * by_channel;
+        const V delta = V{} + (S)e[i].delta;
+        for (int j = 0; j < VECTORS; j++)
+            sums[j] += delta * widen(load<WV>(w + j * Lanes<S>::N), V{});
+    }
+    for (int j = 0; j < VECTORS; j++) store(to + j * Lanes<S>::N, sums[j]);
+}
+
+template <class S, class W, class WV>
+INLINE void add_runs(S* to, const W* w, int64_t lanes, int64_t by, const Entry* e, int32_t n) {
+    int64_t left = lanes / Lanes<S>::N;
+    while (left) {
+        int64_t took;
+        if (left >= 12) { add_run<12, S, W, WV>(to, w, by, e, n); took = 12; }
+        else if (left >= 8) { add_run<8, S, W, WV>(to, w, by, e, n); took = 8; }
+        else if (left >= 6) { add_run<6, S, W, WV>(to, w, by, e, n); took = 6; }
+        else if (left >= 4) { add_run<4, S, W, WV>(to, w, by, e, n); took = 4; }
+        else if (left >= 3) { add_run<3, S, W, WV>(to, w, by, e, n); took = 3; }
+        else if (left >= 2) { add_run<2, S, W, WV>(to, w, by, e, n); took = 2; }
+        else { add_run<1, S, W, WV>(to, w, by, e, n); took = 1; }
+        to += took * Lanes<S>::N;
+        w += took * Lanes<S>::N;
+        left -= took;
+    }
+}
+
+// Output pixels that one row of the kernel reaches from an input pixel.
+struct Reach {
+    int64_t row, first, count, kx;  // kx: of the first, counted from the kernel's right end
+};
+
+template <class F> INLINE void each_reach(const Node& node, const Value& from, const Value& to,
+                                          int64_t pixel, F&& f) {
+    const uint32_t wide = (uint32_t)from.width;
+    const int64_t iy = (uint32_t)pixel / wide, ix = (uint32_t)pixel % wide;
+    for (int64_t ky = 0; ky < node.kh; ky++) {
+        int64_t oy = iy + node.top - ky;
+        if (oy < 0) continue;
+        if (node.sy > 1) {
+            if ((uint32_t)oy % (uint32_t)node.sy) continue;
+            oy = (uint32_t)oy / (uint32_t)node.sy;
+        }
+        if (oy >= to.height) continue;
+        if (node.sx == 1) {
+            const int64_t ox = ix + node.left - node.kw + 1;
+            const int64_t low = ox < 0 ? -ox : 0;
+            const int64_t high = to.width - ox < node.kw ? to.width - ox : node.kw;
+            if (low < high) f(ky, Reach{oy, ox + low, high - low, low});
+            continue;
+        }
+        for (int64_t kx = 0; kx < node.kw; kx++) {
+            const int64_t ox = ix + node.left - kx;
+            if (ox < 0 || (uint32_t)ox % (uint32_t)node.sx) continue;
+            const int64_t there = (uint32_t)ox / (uint32_t)node.sx;
+            if (there < to.width) f(ky, Reach{oy, there, 1, node.kw - 1 - kx});
+        }
+    }
+}
+
+template <class S, class W, class WV>
+INLINE void scatter(Work& work, const Node& node, const Difference& d, S* sums, const W* packed) {
+    const Value &from = work.plan->value[node.in[0]], &to = work.plan->value[node.out];
+    const int64_t by_channel = node.kw * node.padded, by_row = from.channels * by_channel;
+    for (int32_t p = 0; p < d.count; p++) {
+        const Entry* e = d.entry + d.first[p];
+        const int32_t n = d.first[p + 1] - d.first[p];
+        each_reach(node, from, to, d.pixel[p], [&](int64_t ky, const Reach& reach) {
+            const int64_t o = reach.row * to.width + reach.first;
+            work.pixels.set_all(o, reach.count);
+            add_runs<S, W, WV>(sums + o * node.padded,
+                               packed + ky * by_row + reach.kx * node.padded,
+                               reach.count * node.padded, by_channel, e, n);
+        });
+    }
+}
+
+// Groups: a channel adds to the outputs of its group only.
+INLINE void scatter_groups(Work& work, const Node& node, const Difference& d) {
+    const Value &from = work.plan->value[node.in[0]], &to = work.plan->value[node.out];
+    const int64_t fan_in = from.channels / node.groups, fan_out = to.channels / node.groups;
+    const int64_t taps = node.kh * node.kw;
+    for (int32_t p = 0; p < d.count; p++) {
+        each_reach(node, from, to, d.pixel[p], [&](int64_t ky, const Reach& reach) {
+            for (int64_t i = 0; i < reach.count; i++) {
+                const int64_t o = reach.row * to.width + reach.first + i;
+                const int64_t tap = ky * node.kw + node.kw - 1 - (reach.kx + i);
+                work.pixels.set(o);
+                for (int32_t j = d.first[p]; j < d.first[p + 1]; j++) {
+                    const Entry e = d.entry[j];
+                    const int64_t group = e.channel / fan_in, c = e.channel % fan_in;
+                    int32_t* sums = work.sums + o * node.padded;
+                    for (int64_t k = group * fan_out; k < (group + 1) * fan_out; k++)
+                        sums[k] += e.delta * node.weight[k * node.terms + c * taps + tap];
+                }
+            }
+        });
+    }
+}
+
+// Whether no sum of the differences that meet in one output can leave 16 bits: the largest sums of
+// a kernel's width along the rows, of as many rows as the kernel has.
+INLINE bool fits16(const Node& node, const Value& from, const Difference& d) {
+    constexpr int TALLEST = 16;
+    int64_t most = 0, all = 0;
+    for (int32_t p = 0; p < d.count; p++) {
+        int32_t sum = 0;
+        for (int32_t i = d.first[p]; i < d.first[p + 1]; i++) sum += abs(d.entry[i].delta);
+        d.first[-1 - p] = sum;  // kept in front of `first`, see open_difference
+        most = sum > most ? sum : most;
+        all += sum;
+    }
+    const int64_t limit = 32767 / node.largest_weight;
+    if (all <= limit || most * node.kh * node.kw <= limit) return true;
+    if (most > limit || node.kh > TALLEST) return false;
+    int64_t rows[TALLEST] = {}, last = -1, heaviest = 0;
+    for (int32_t p = 0; p < d.count;) {
+        const int64_t y = (uint32_t)d.pixel[p] / (uint32_t)from.width;
+        int32_t first = p;
+        int64_t here = 0, window = 0;
+        for (; p < d.count && d.pixel[p] < (y + 1) * from.width; p++) {
+            window += d.first[-1 - p];
+            for (; d.pixel[first] <= d.pixel[p] - node.kw; first++) window -= d.first[-1 - first];
+            here = window > here ? window : here;
+        }
+        for (int64_t gone = last + 1; gone < y; gone++) rows[gone % node.kh] = 0;
+        rows[y % node.kh] = here;
+        last = y;
+        int64_t sum = 0;
+        for (int64_t i = 0; i < node.kh; i++) sum += rows[i];
+        heaviest = sum > heaviest ? sum : heaviest;
+    }
+    return heaviest <= limit;
+}
