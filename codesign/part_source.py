@@ -40,7 +40,7 @@ _GENERICS: dict[str, typing.Any] = {
     "Sequence": Sequence,
 }
 _ADDS_NO_ARGUMENTS = {"ABC", "Generic", "Protocol", "object"}
-_KEEPS_ARGUMENTS = {"cache", "final", "inference_mode", "lru_cache", "no_grad"}
+_KEEPS_ARGUMENTS = {"cache", "final", "inference_mode", "lru_cache", "no_grad", "of_shape"}
 
 _Function: typing.TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
