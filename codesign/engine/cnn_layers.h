@@ -1,26 +1,37 @@
 // Layers without weights, element by element. Included once for each instruction set.
 
 INLINE Difference* add_layer(Work& work, const Node& node, Difference* const* in) {
-    const Value& to = work.plan->value[node.out];
+    constexpr int64_t FEW = 2;
     for (int64_t i = 0; i < node.inputs; i++) {
         const int32_t multiplier = (int32_t)node.multipliers[i];
-        if (in[i]) each_entry(*in[i], [&](int32_t pixel, Entry e) {
-            const int64_t element = pixel * to.channels + e.channel;
-            work.sums[element] += multiplier * e.delta;
-            work.elements.set(element);
-        });
+        if (!in[i]) continue;
+        const Difference& d = *in[i];
+        for (int32_t p = 0; p < d.count; p++) {
+            int32_t* sums = work.sums + d.pixel[p] * node.padded;
+            work.pixels.set(d.pixel[p]);
+            for (int32_t j = d.first[p]; j < d.first[p + 1]; j++)
+                sums[d.entry[j].channel] += multiplier * d.entry[j].delta;
+        }
     }
-    Writer out = write_to(work, to);
-    drain(work.elements, [&](int64_t e) {
-        int64_t sum = work.sums[e];
-        work.sums[e] = 0;
-        if (!sum) return;
+    work.specials = 0;
+    const Value* values[FEW] = {work.plan->value + node.in[0],
+                                work.plan->value + node.in[node.inputs > 1]};
+    const bool few = node.inputs == FEW && !values[0]->wide && !values[1]->wide;
+    const int16_t* first = (const int16_t*)plane(work, *values[0]);
+    const int16_t* second = (const int16_t*)plane(work, *values[1]);
+    const v8i a = v8i{} + (int32_t)node.multipliers[0];
+    const v8i b = v8i{} + (int32_t)node.multipliers[node.inputs > 1];
+    if (few)
+        return finish<false>(work, node, work.sums, [=](int64_t e, int64_t) {
+            return a * widen8(first + e) + b * widen8(second + e);
+        });
+    return finish<false>(work, node, work.sums, [&](int64_t e, int64_t) {
+        v8i sum = {};
         for (int64_t i = 0; i < node.inputs; i++)
-            sum += node.multipliers[i] * golden(work, work.plan->value[node.in[i]], e);
-        const int64_t channel = e % to.channels;
-        out.add(e, (int32_t)(code(sum, node.requantise, channel) - golden(work, to, e)));
+            sum += (v8i{} + (int32_t)node.multipliers[i])
+                 * golden8(work, work.plan->value[node.in[i]], e);
+        return sum;
     });
-    return close_difference(work, out.d, out.entries);
 }
 
 // Pools: a changed input touches the windows that hold it.

@@ -49,61 +49,96 @@ INLINE int64_t code(int64_t sum, const Requantise& q, int64_t channel) {
     return clip(v, q.low, q.high);
 }
 
-// Four codes of four sums. A 31-bit sum times 15 bits over a power of two is exact in a double,
-// and so is a half more; clipping to whole numbers first makes truncation the floor.
-INLINE v4i codes(v4i sums, const Requantise& q, v4d factor) {
-    const double low = (double)q.low, span = (double)(q.high - q.low);
-    v4d v = __builtin_convertvector(sums, v4d) * factor;
-    if (q.rounding == HALF_EVEN) {
-        const double magic = 6755399441055744.0;  // 1.5 · 2^52: adding it rounds to whole, to even
-        v = (v + magic) - magic - low;
-    } else {
-        v += (q.rounding == HALF_UP && q.shift ? 0.5 : 0.0) - low;
-    }
-    v4d none = {}, most = none + span;
-    v = v > none ? v : none;
-    v = v < most ? v : most;
-    return __builtin_convertvector(v, v4i) + (int32_t)q.low;
+// A requantisation in registers. A 31-bit sum times 15 bits over a power of two is exact in a
+// double, and so is a half more; clipping to whole numbers first makes truncation the floor.
+struct Coder {
+    const Requantise* q;
+    v4d bias, span;
+    v4i low;
+    bool is_there, fine, even;
+};
+
+INLINE Coder coder_of(const Requantise& q) {
+    const double half = q.rounding == HALF_UP && q.shift ? 0.5 : 0.0;
+    const double low = (double)q.low;
+    return {&q, v4d{} + ((q.rounding == HALF_EVEN ? 0.0 : half) - low),
+            v4d{} + (double)(q.high - q.low), v4i{} + (int32_t)q.low,
+            q.is_there != 0, q.is_there == 2, q.rounding == HALF_EVEN};
 }
 
-INLINE v8i codes8(v8i sums, const Requantise& q, v4d first, v4d second) {
-#if defined(__AVX2__)  // through memory, two halves written and read as one would wait
-    const v4i a = codes((v4i)_mm256_castsi256_si128((__m256i)sums), q, first);
-    const v4i b = codes((v4i)_mm256_extracti128_si256((__m256i)sums, 1), q, second);
+INLINE v4d doubles(v4i x) {
+#if HAS_AVX2
+    return (v4d)_mm256_cvtepi32_pd((__m128i)x);
+#else
+    return __builtin_convertvector(x, v4d);
+#endif
+}
+
+// Clipped to 0..span, fractions cut off.
+INLINE v4i whole(v4d v, v4d span) {
+    const v4d none = {};
+#if HAS_AVX2
+    return (v4i)_mm256_cvttpd_epi32(_mm256_min_pd(_mm256_max_pd((__m256d)v, (__m256d)none), span));
+#else
+    v = v > none ? v : none;
+    v = v < span ? v : span;
+    return __builtin_convertvector(v, v4i);
+#endif
+}
+
+INLINE v4i codes4(v4i sums, const Coder& coder, v4d factor) {
+    v4d v = doubles(sums) * factor;
+    if (coder.even) {
+        const double magic = 6755399441055744.0;  // 1.5 · 2^52: adding it rounds to whole, to even
+        v = (v + magic) - magic;
+    }
+    v += coder.bias;
+    return whole(v, coder.span) + coder.low;
+}
+
+INLINE v8i codes8(v8i sums, const Coder& coder, v4d first, v4d second) {
+#if HAS_AVX2  // through memory, two halves written and read as one would wait
+    const v4i a = codes4((v4i)_mm256_castsi256_si128((__m256i)sums), coder, first);
+    const v4i b = codes4((v4i)_mm256_extracti128_si256((__m256i)sums, 1), coder, second);
     return (v8i)_mm256_set_m128i((__m128i)b, (__m128i)a);
 #else
     v4i half[2];
     memcpy(half, &sums, sizeof sums);
-    half[0] = codes(half[0], q, first);
-    half[1] = codes(half[1], q, second);
+    half[0] = codes4(half[0], coder, first);
+    half[1] = codes4(half[1], coder, second);
     v8i both;
     memcpy(&both, half, sizeof both);
     return both;
 #endif
 }
 
-// Codes of eight channels from one on. Fractions too fine for doubles are 2 in `is_there`.
-INLINE v8i codes8(v8i sums, const Requantise& q, int64_t channel) {
-    if (!q.is_there) return sums;
-    if (q.is_there == 1)
-        return codes8(sums, q, load<v4d>(q.factor + channel), load<v4d>(q.factor + channel + 4));
-    v8i all;
-    for (int i = 0; i < 8; i++) all[i] = (int32_t)code(sums[i], q, channel + i);
+// Codes of eight channels from one on; of eight sums of one channel.
+INLINE v8i codes8(v8i sums, const Coder& coder, int64_t channel) {
+    if (!coder.is_there) return sums;
+    if (!coder.fine) {
+        const double* factor = coder.q->factor + channel;
+        return codes8(sums, coder, load<v4d>(factor), load<v4d>(factor + 4));
+    }
+    v8i all = {};  // fractions too fine for doubles
+    for (int i = 0; i < 8; i++) all[i] = (int32_t)code(sums[i], *coder.q, channel + i);
     return all;
 }
 
-// Codes of eight sums of one channel.
-INLINE v8i same_codes8(v8i sums, const Requantise& q, int64_t channel) {
-    if (!q.is_there) return sums;
-    const v4d factor = v4d{} + q.factor[channel];
-    if (q.is_there == 1) return codes8(sums, q, factor, factor);
-    v8i all;
-    for (int i = 0; i < 8; i++) all[i] = (int32_t)code(sums[i], q, channel);
+INLINE v8i same_codes8(v8i sums, const Coder& coder, int64_t channel) {
+    if (!coder.is_there) return sums;
+    const v4d factor = v4d{} + coder.q->factor[channel];
+    if (!coder.fine) return codes8(sums, coder, factor, factor);
+    v8i all = {};
+    for (int i = 0; i < 8; i++) all[i] = (int32_t)code(sums[i], *coder.q, channel);
     return all;
 }
 
 INLINE v8i widen8(const int16_t* from) {
+#if HAS_AVX2
+    return (v8i)_mm256_cvtepi16_epi32((__m128i)load<v8h>(from));
+#else
     return __builtin_convertvector(load<v8h>(from), v8i);
+#endif
 }
 INLINE v8i widen8(const int32_t* from) { return load<v8i>(from); }
 
@@ -112,7 +147,7 @@ INLINE v8i wrapped(v8i sums, const Format& form) {  // of at most 32 bits
 }
 
 INLINE uint32_t nonzero(v8i x) {
-#if defined(__AVX2__)
+#if HAS_AVX2
     return ~(uint32_t)_mm256_movemask_ps((__m256)(x == 0)) & 255;
 #else
     uint32_t bits = 0;

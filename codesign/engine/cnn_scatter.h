@@ -4,8 +4,20 @@ template <class S> struct Lanes;
 template <> struct Lanes<int16_t> { typedef v16h V; typedef v16b B; enum { N = 16 }; };
 template <> struct Lanes<int32_t> { typedef v8i V; typedef v8b B; enum { N = 8 }; };
 
-INLINE v16h widen(v16b x, v16h) { return __builtin_convertvector(x, v16h); }
-INLINE v8i widen(v8b x, v8i) { return __builtin_convertvector(x, v8i); }
+INLINE v16h widen(v16b x, v16h) {
+#if HAS_AVX2  // the compiler takes two halves
+    return (v16h)_mm256_cvtepi8_epi16((__m128i)x);
+#else
+    return __builtin_convertvector(x, v16h);
+#endif
+}
+INLINE v8i widen(v8b x, v8i) {
+#if HAS_AVX2  // the compiler takes it lane by lane
+    return (v8i)_mm256_cvtepi8_epi32(_mm_set_epi64x(0, (int64_t)x));
+#else
+    return __builtin_convertvector(x, v8i);
+#endif
+}
 INLINE v8i widen(v8h x, v8i) { return __builtin_convertvector(x, v8i); }
 
 // VECTORS vectors of sums stay in registers while all entries of a pixel add to them.
@@ -38,6 +50,37 @@ INLINE void add_runs(S* to, const W* w, int64_t lanes, int64_t by, const Entry* 
         to += took * Lanes<S>::N;
         w += took * Lanes<S>::N;
         left -= took;
+    }
+}
+
+// The same, summed in 16 bits over the entries of one pixel and in 32 over pixels.
+template <int VECTORS>
+INLINE void add_mixed(int32_t* to, const int8_t* weights, int64_t by_channel, const Entry* e,
+                      int32_t n) {
+    v16h sums[VECTORS];
+    for (int j = 0; j < VECTORS; j++) sums[j] = v16h{};
+    for (int32_t i = 0; i < n; i++) {
+        const int8_t* w = weights + e[i].channel * by_channel;
+        const v16h delta = v16h{} + (int16_t)e[i].delta;
+        for (int j = 0; j < VECTORS; j++) sums[j] += delta * widen(load<v16b>(w + j * 16), v16h{});
+    }
+    for (int j = 0; j < VECTORS; j++) {
+        int16_t half[16];
+        store(half, sums[j]);
+        store(to + j * 16, load<v8i>(to + j * 16) + widen8(half));
+        store(to + j * 16 + 8, load<v8i>(to + j * 16 + 8) + widen8(half + 8));
+    }
+}
+
+INLINE void add_mixed_runs(int32_t* to, const int8_t* w, int64_t lanes, int64_t by, const Entry* e,
+                           int32_t n) {
+    for (int64_t left = lanes / 16, took; left; left -= took, to += took * 16, w += took * 16) {
+        if (left >= 12) { add_mixed<12>(to, w, by, e, n); took = 12; }
+        else if (left >= 6) { add_mixed<6>(to, w, by, e, n); took = 6; }
+        else if (left >= 4) { add_mixed<4>(to, w, by, e, n); took = 4; }
+        else if (left >= 3) { add_mixed<3>(to, w, by, e, n); took = 3; }
+        else if (left >= 2) { add_mixed<2>(to, w, by, e, n); took = 2; }
+        else { add_mixed<1>(to, w, by, e, n); took = 1; }
     }
 }
 
@@ -87,6 +130,27 @@ INLINE void scatter(Work& work, const Node& node, const Difference& d, S* sums, 
             add_runs<S, W, WV>(sums + o * node.padded,
                                packed + ky * by_row + reach.kx * node.padded,
                                reach.count * node.padded, by_channel, e, n);
+        });
+    }
+}
+
+// Where 16 bits hold what one pixel adds, by the sums that `fits16` left; 32 bits elsewhere.
+INLINE void scatter_mixed(Work& work, const Node& node, const Difference& d) {
+    const Value &from = work.plan->value[node.in[0]], &to = work.plan->value[node.out];
+    const int64_t by_channel = node.kw * node.padded, by_row = from.channels * by_channel;
+    const int64_t limit = 32767 / node.largest_weight;
+    for (int32_t p = 0; p < d.count; p++) {
+        const Entry* e = d.entry + d.first[p];
+        const int32_t n = d.first[p + 1] - d.first[p];
+        const bool narrow = d.first[-1 - p] <= limit;
+        each_reach(node, from, to, d.pixel[p], [&](int64_t ky, const Reach& reach) {
+            const int64_t o = reach.row * to.width + reach.first;
+            const int8_t* w = node.packed + ky * by_row + reach.kx * node.padded;
+            const int64_t lanes = reach.count * node.padded;
+            int32_t* sums = work.sums + o * node.padded;
+            work.pixels.set_all(o, reach.count);
+            if (narrow) add_mixed_runs(sums, w, lanes, by_channel, e, n);
+            else add_runs<int32_t, int8_t, v8b>(sums, w, lanes, by_channel, e, n);
         });
     }
 }

@@ -76,7 +76,7 @@ static Difference* inject_weight(Work& work, const Node& node, const Cell& cell)
     columns(node, from, to, kx, first, stop);
     if (stop <= first) return nullptr;
     const int32_t* sums = planar_sums(work, node) + n * to.pixels;
-    const Requantise q = node.requantise;
+    const Coder coder = coder_of(node.requantise);
     const v8i delta = v8i{} + cell.delta;
     const int64_t count = stop - first;
     int32_t x[count + 8], y[count + 8];
@@ -94,7 +94,7 @@ static Difference* inject_weight(Work& work, const Node& node, const Cell& cell)
             if (!(nonzero(inputs) & there)) continue;
             v8i sum = load<v8i>(sums + start + i) + delta * inputs;
             if (node.mode == WRAPS) sum = wrapped(sum, node.outer);
-            const v8i changes = same_codes8(sum, q, n) - load<v8i>(y + i);
+            const v8i changes = same_codes8(sum, coder, n) - load<v8i>(y + i);
             uint32_t bits = nonzero(changes) & there;
             if (!bits) continue;
             int32_t change[8];
@@ -177,61 +177,69 @@ INLINE void add_specials(Work& work, const Node& node, const Rows& rows, const D
     });
 }
 
-// Eight codes of a pixel from channel c on, where they differ; specials have their own totals.
+// Outputs that were summed term by term take the place of the others of eight codes.
 INLINE uint32_t override(const Work& work, const Node& node, int64_t first, int64_t c, int64_t stop,
-                         int64_t& at, int32_t* change, uint32_t bits) {
+                         int64_t& at, v8i& changes, uint32_t bits) {
     const Value& to = work.plan->value[node.out];
+    int32_t change[8];
+    store(change, changes);
     for (; at < work.specials && work.special[at] < stop; at++) {
         const int lane = (int)(work.special[at] - first);
         const int64_t total = code(work.special_total[at], node.requantise, c + lane);
         change[lane] = (int32_t)(total - golden(work, to, work.special[at]));
         bits = (bits & ~(1u << lane)) | (uint32_t)(change[lane] != 0) << lane;
     }
+    changes = load<v8i>(change);
     return bits;
 }
 
-// Codes of the touched pixels, and where they differ; the sums are zero again.
-template <class S> INLINE Difference* finish(Work& work, const Node& node, S* added) {
+// Codes of the touched pixels, and where they differ; the added sums are zero again.
+// `sums` gives eight golden sums of a pixel from a channel on.
+template <bool SPECIALS, class S, class F>
+INLINE Difference* finish(Work& work, const Node& node, S* added, F sums) {
     const Value& to = work.plan->value[node.out];
-    const int64_t channels = to.channels;
-    const int32_t* sums = golden_sums(work, node);
-    const Requantise q = node.requantise;
-    const bool wraps = node.mode == WRAPS;
-    Difference* d = open_difference(work, to.pixels, to.pixels * channels);
+    const int64_t channels = to.channels, padded = node.padded;
+    const Coder coder = coder_of(node.requantise);
+    const bool wraps = node.mode == WRAPS, wide = to.wide;
+    const void* codes = plane(work, to);
+    Difference* d = open_difference(work, to.pixels, to.pixels * channels + 8);
     Entry* entry = d->entry;
+    int32_t count = 0;
     int64_t at = 0;
-    typedef typename Lanes<S>::V V;
-    drain(work.pixels, [&](int64_t m) __attribute__((always_inline)) {
-        const Entry* before = entry;
-        S* more = added + m * node.padded;
-        const int64_t end = (m + 1) * channels;
+    drain(work.pixels, [&](int64_t m) {
+        Entry* next = entry;
+        S* more = added + m * padded;
         for (int64_t c = 0; c < channels; c += 8) {
             const int64_t first = m * channels + c;
-            v8i sum = load<v8i>(sums + first) + widen8(more + c);
+            v8i sum = sums(first, c) + widen8(more + c);
+            clear8(more + c);
             if (wraps) sum = wrapped(sum, node.outer);
-            const v8i changes = codes8(sum, q, c) - golden8(work, to, first);
+            const v8i was = wide ? load<v8i>((const int32_t*)codes + first)
+                                 : widen8((const int16_t*)codes + first);
+            v8i changes = codes8(sum, coder, c) - was;
             uint32_t bits = nonzero(changes);
             if (channels - c < 8) bits &= (1u << (channels - c)) - 1;
-            const bool special = at < work.specials;
-            if (!bits && !special) continue;
-            int32_t change[8];
-            store(change, changes);
-            if (special)
-                bits = override(work, node, first, c, first + 8 < end ? first + 8 : end, at, change,
-                                bits);
-            for (; bits; bits &= bits - 1) {
-                const int lane = __builtin_ctz(bits);
-                *entry++ = {(int32_t)c + lane, change[lane]};
+            if (SPECIALS) {
+                const int64_t end = (m + 1) * channels;
+                bits = override(work, node, first, c, first + 8 < end ? first + 8 : end, at,
+                                changes, bits);
             }
+            next = put_entries(next, changes, bits, (int32_t)c);
         }
-        for (int64_t c = 0; c < node.padded; c += Lanes<S>::N) store(more + c, V{});
-        if (entry > before) {
-            d->pixel[d->count] = (int32_t)m;
-            d->count++;
-            d->first[d->count] = (int32_t)(entry - d->entry);
-        }
+        d->pixel[count] = (int32_t)m;
+        count += next > entry;
+        entry = next;
+        d->first[count] = (int32_t)(entry - d->entry);
     });
+    d->count = count;
     return close_difference(work, d, (int32_t)(entry - d->entry));
+}
+
+template <class S> INLINE Difference* finish_sums(Work& work, const Node& node, S* added) {
+    const int32_t* sums = golden_sums(work, node);
+    auto from = [sums](int64_t first, int64_t) { return load<v8i>(sums + first); };
+    return work.specials ? finish<true>(work, node, added, from)
+                         : finish<false>(work, node, added, from);
 }
 
 // Every output of the touched pixels, term by term.
@@ -274,11 +282,13 @@ static Difference* sums_layer(Work& work, const Node& node, const Rows& rows, co
     if (narrow && fits16(node, from, *d)) {
         work.counts[3]++;
         scatter<int16_t, int8_t, v16b>(work, node, *d, work.sums16, node.packed);
-        return finish<int16_t>(work, node, work.sums16);
+        return finish_sums(work, node, work.sums16);
     }
+    const bool mixed = d && node.packed && node.groups == 1;
+    if (mixed && !narrow) fits16(node, from, *d);  // for the sums that it leaves
     if (cells.count) add_cells(work, node, d, cells);
     if (d && node.groups > 1) scatter_groups(work, node, *d);
-    else if (d && node.packed) scatter<int32_t, int8_t, v8b>(work, node, *d, work.sums, node.packed);
+    else if (mixed) scatter_mixed(work, node, *d);
     else if (d) scatter<int32_t, int16_t, v8h>(work, node, *d, work.sums, node.packed16);
-    return finish<int32_t>(work, node, work.sums);
+    return finish_sums(work, node, work.sums);
 }

@@ -76,19 +76,8 @@ INLINE int32_t golden(const Work& work, const Value& value, int64_t element) {
 
 INLINE v8i golden8(const Work& work, const Value& value, int64_t element) {
     const void* p = plane(work, value);
-    if (value.wide) return load<v8i>((const int32_t*)p + element);
-    return __builtin_convertvector(load<v8h>((const int16_t*)p + element), v8i);
-}
-
-INLINE int32_t kept(const Value& value, int64_t sample, int64_t m, int64_t n) {
-    const int64_t i = sample * value.stride + m * value.by_m + n * value.by_n;
-    switch (value.type) {
-        case 0: return ((const uint8_t*)value.kept)[i];
-        case 1: return ((const int8_t*)value.kept)[i];
-        case 2: return ((const int16_t*)value.kept)[i];
-        case 3: return ((const int32_t*)value.kept)[i];
-        default: return (int32_t)((const int64_t*)value.kept)[i];
-    }
+    return value.wide ? load<v8i>((const int32_t*)p + element)
+                      : widen8((const int16_t*)p + element);
 }
 
 template <class From, class To> INLINE void lay(const From* from, To* to, const Value& v) {
@@ -147,7 +136,7 @@ static Work* open_work(const Plan& plan) {
     }
     for (int64_t i = 0; i < plan.values; i++) {
         const Value& v = plan.value[i];
-        all += 512 + v.pixels * 12 + v.pixels * v.channels * sizeof(Entry);
+        all += 1024 + v.pixels * 12 + v.pixels * v.channels * sizeof(Entry);
         values = v.pixels * v.channels > values ? v.pixels * v.channels : values;
     }
     const int64_t words = values / 64 + 2;
@@ -185,6 +174,43 @@ template <class F> INLINE void drain(Bits& bits, F&& f) {
         bits.words[w] = 0;
         for (; word; word &= word - 1) f(w * 64 + __builtin_ctzll(word));
     }
+}
+
+INLINE void clear8(int32_t* at) { store(at, v8i{}); }
+INLINE void clear8(int16_t* at) { store(at, v8h{}); }
+
+#if HAS_AVX2
+struct Lefts {
+    int32_t lanes[256][8];  // by a mask, its lanes first
+};
+constexpr Lefts lefts() {
+    Lefts made = {};
+    for (int mask = 0; mask < 256; mask++)
+        for (int lane = 0, at = 0; lane < 8; lane++)
+            if (mask >> lane & 1) made.lanes[mask][at++] = lane;
+    return made;
+}
+alignas(64) static constexpr Lefts LEFTS = lefts();
+#endif
+
+// Entries of the lanes of a mask; room for eight is written to.
+INLINE Entry* put_entries(Entry* to, v8i changes, uint32_t bits, int32_t channel) {
+#if HAS_AVX2  // without a branch: which lanes differ cannot be foretold
+    const __m256i lanes = _mm256_load_si256((const __m256i*)LEFTS.lanes[bits]);
+    const __m256i delta = _mm256_permutevar8x32_epi32((__m256i)changes, lanes);
+    const __m256i where = _mm256_add_epi32(lanes, _mm256_set1_epi32(channel));
+    const __m256i low = _mm256_unpacklo_epi32(where, delta);
+    const __m256i high = _mm256_unpackhi_epi32(where, delta);
+    _mm256_storeu_si256((__m256i*)to, _mm256_permute2x128_si256(low, high, 0x20));
+    _mm256_storeu_si256((__m256i*)(to + 4), _mm256_permute2x128_si256(low, high, 0x31));
+    return to + __builtin_popcount(bits);
+#else
+    for (; bits; bits &= bits - 1) {
+        const int lane = __builtin_ctz(bits);
+        *to++ = {channel + lane, changes[lane]};
+    }
+    return to;
+#endif
 }
 
 // Differences of single elements, given in ascending order.

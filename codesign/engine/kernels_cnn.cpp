@@ -7,14 +7,18 @@
 #if HAS_TWO_ISAS
 #include <immintrin.h>
 #pragma GCC push_options
-#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")  // named one by one: else no __AVX2__
+#pragma GCC target("arch=x86-64-v3")
+#define HAS_AVX2 1  // the pragma does not define __AVX2__ with every compiler
 namespace cnn {
 namespace avx2 {
 #include "cnn_body.h"
 }
 }  // namespace cnn
+#undef HAS_AVX2
 #pragma GCC pop_options
 #endif
+
+#define HAS_AVX2 0
 
 namespace cnn {
 namespace baseline {

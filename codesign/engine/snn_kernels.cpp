@@ -16,6 +16,7 @@
 
 namespace snn {
 
+#define HAS_AVX2 0
 namespace portable {
 constexpr bool FEW = true;  // fewer special cases: smaller, not slower where vectors are missing
 #include "snn_lanes.h"
@@ -27,10 +28,12 @@ constexpr bool FEW = true;  // fewer special cases: smaller, not slower where ve
 #include "snn_golden.h"
 #include "snn_entry.h"
 }  // namespace portable
+#undef HAS_AVX2
 
 #ifdef SNN_AVX2
 #pragma GCC push_options
 #pragma GCC target("avx2,bmi,bmi2,fma,lzcnt,popcnt")
+#define HAS_AVX2 1  // the pragma does not define __AVX2__ with every compiler
 namespace avx2 {
 constexpr bool FEW = false;
 #include "snn_lanes.h"
@@ -42,6 +45,7 @@ constexpr bool FEW = false;
 #include "snn_golden.h"
 #include "snn_entry.h"
 }  // namespace avx2
+#undef HAS_AVX2
 #pragma GCC pop_options
 #endif
 

@@ -18,7 +18,7 @@ INLINE v8i narrow(v8l x) { return __builtin_convertvector(x, v8i); }
 
 // The sign bits of eight lanes, lane 0 lowest.
 INLINE uint32_t signs(v8i x) {
-#if defined(__AVX2__)
+#if HAS_AVX2
     return (uint32_t)_mm256_movemask_ps((__m256)x);
 #elif defined(__SSE2__)
     __m128 half[2];

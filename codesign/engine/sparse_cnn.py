@@ -33,13 +33,16 @@ DENSE_SHARE = 4  # a trial whose sums, term by term, cost more than this part of
 PLACE_BITS = {Kind.operand: 16, Kind.term: 32, Kind.accumulator: 46, Kind.activation: 28}
 
 _plans: WeakKeyDictionary[Golden, Plan] = WeakKeyDictionary()
+_reasons: WeakKeyDictionary[Program, str] = WeakKeyDictionary()
 
 
 def why_dense(program: Program) -> str:
     """Why no trial of a program has a sparse form here, or an empty text."""
     if kernels.library() is None:
         return "no kernel is compiled"
-    return why_not(program)
+    if program not in _reasons:
+        _reasons[program] = why_not(program)
+    return _reasons[program]
 
 
 def prepared(golden: Golden) -> Plan:

@@ -91,8 +91,10 @@ def _sums(
 ) -> tuple[Range, int, int]:
     """Range of the total, room to the nearest overflow, and how differences may be added up."""
     low, high = min(incoming[0], 0), max(incoming[1], 0)
-    weight = layer.weight.reshape(len(layer.weight), -1).astype(object)  # of any size
-    bias = layer.bias.reshape(-1, layer.bias.shape[-1]).astype(object)
+    weight = layer.weight.reshape(len(layer.weight), -1)
+    bias = layer.bias.reshape(-1, layer.bias.shape[-1])
+    if max(-low, high) * max(1, int(np.abs(weight).max())) * weight.shape[1] >= 1 << 62:
+        weight, bias = weight.astype(object), bias.astype(object)  # of any size
     most = np.maximum(weight * low, weight * high).sum(axis=1)
     least = np.minimum(weight * low, weight * high).sum(axis=1)
     # A prefix takes some of the terms, and the bias may be in it or not.

@@ -154,6 +154,7 @@ class _Builder:
         elif isinstance(layer, MaxPool2d | AvgPool2d):
             self._window(node, layer.kernel, layer.stride, layer.padding)
         elif isinstance(layer, Add):
+            node.padded = -(-self.values[index].channels // LANES) * LANES
             node.multipliers = self.kept.array(np.array(layer.multipliers, dtype=np.int64))
         elif KINDS[type(layer)] == MOVES:
             self._moves(node, layer, sources, shapes)
