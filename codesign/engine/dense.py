@@ -43,6 +43,7 @@ from codesign.engine.dense_numbers import exact_floats
 from codesign.engine.dense_plan import OUTSIDE, TrialRows, plan_of
 from codesign.engine.dense_run import Run
 from codesign.engine.dense_trials import Trials
+from codesign.engine.golden import check_golden
 from codesign.engine.observables import Observables
 from codesign.errors import DataError, nearest
 from codesign.network import Input, Lif
@@ -89,8 +90,8 @@ def evaluate(
             raise DataError(f"cannot watch {name!r}: no such layer{nearest(name, known)}")
     if golden is None:
         golden = run_golden(program, samples, device=device, memory_mb=memory_mb)
-    elif not _is_of(golden, program, samples):
-        raise DataError("the golden run given is another program's or of other samples")
+    else:
+        check_golden(golden, program, samples)
     trials = Trials(golden, watch, memory_mb, effects.trials)
     with exact_floats(golden.plan.device):
         for trial in range(effects.trials):
@@ -143,8 +144,3 @@ def activity(golden: Golden) -> dict[str, dict[str, float]]:
             spikes[layer.name] = ones[index] / count
         zeros[layer.name] = nils[index] / (count * steps * np.prod(plan.shape(index), dtype=int))
     return {"spikes": spikes, "zeros": {name: float(share) for name, share in zeros.items()}}
-
-
-def _is_of(golden: Golden, program: Program, samples: Samples) -> bool:
-    same_program = golden.program is program or golden.program.digest == program.digest
-    return same_program and (golden.samples is samples or golden.samples.digest == samples.digest)

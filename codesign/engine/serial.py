@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.effects import Effects
+from codesign.engine.golden import check_golden
 from codesign.engine.observables import Observables
 from codesign.engine.serial_items import (
     EventRun,
@@ -104,8 +105,8 @@ def evaluate(
         DataError: The samples do not fit the coding, a watched layer is none of the program's
             neurons, or the golden run is another program's or of other samples.
     """
-    if golden is not None and not _is_of(golden, program, samples):
-        raise DataError("the golden run given is another program's or of other samples")
+    if golden is not None:
+        check_golden(golden, program, samples)
     chosen = {p.name: p.neurons for p in program.populations}
     for name in watch:
         if name not in chosen:
@@ -196,8 +197,3 @@ def _watched(
         potentials[lane] = held[:, list(neurons)]
     shape = (trials, count, steps, len(neurons))
     return {name: spikes.reshape(shape), f"{name}.membrane": potentials.reshape(shape)}
-
-
-def _is_of(golden: SerialGolden, program: EventProgram, samples: Samples) -> bool:
-    same_program = golden.program is program or golden.program.digest == program.digest
-    return same_program and (golden.samples is samples or golden.samples.digest == samples.digest)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from codesign.effects import Effects
 from codesign.engine import dense, sparse_cnn
 from codesign.engine.dense_golden import Golden
+from codesign.engine.golden import check_golden
 from codesign.engine.observables import Observables
 from codesign.errors import DataError
 from codesign.program import Program
@@ -97,7 +98,7 @@ def evaluate_counted(
         found = dense.evaluate(program, samples, effects, golden=golden, watch=watch)
         return found, Counts(0, 0, effects.trials, why)
     effects.check(program)
-    dense.evaluate(program, samples, Effects.none(0), golden=golden)  # refuses another's golden
+    check_golden(golden, program, samples)
     table = effects.table
     table = table[sparse_cnn.acting(table)]
     present = np.bincount(table["trial"], minlength=effects.trials) > 0

@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from codesign.effects import Effects
 from codesign.engine.dense_golden import check_samples
+from codesign.engine.golden import check_golden
 from codesign.engine.kernels import library
 from codesign.engine.observables import Observables, Outcomes
 from codesign.engine.sparse_snn_chain import Chain, chain_of
 from codesign.engine.sparse_snn_model import Arrays, arrays_of, check_sizes
 from codesign.engine.sparse_snn_rows import sparse_trials
-from codesign.errors import DataError, UnsupportedError
+from codesign.errors import UnsupportedError
 from codesign.program import Program
 from codesign.samples import Samples
 
@@ -176,8 +177,8 @@ def _ready(
     effects.check(program)
     if golden is None:
         golden = run_golden(program, samples, portable=portable)
-    elif not _is_of(golden, program, samples):
-        raise DataError("the golden run given is another program's or of other samples")
+    else:
+        check_golden(golden, program, samples)
     sparse = sparse_trials(golden.chain, effects)
     if not sparse.all():
         raise UnsupportedError(
@@ -221,8 +222,3 @@ def _run(
 
 def _address(array: NDArray[np.generic] | None) -> ctypes.c_void_p:
     return ctypes.c_void_p(None if array is None else array.ctypes.data)
-
-
-def _is_of(golden: SnnGolden, program: Program, samples: Samples) -> bool:
-    same_program = golden.program is program or golden.program.digest == program.digest
-    return same_program and (golden.samples is samples or golden.samples.digest == samples.digest)
