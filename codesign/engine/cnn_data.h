@@ -15,21 +15,7 @@ enum NodeKind { INPUTS = 0, SUMS = 1, ADDS = 2, MAXPOOL = 3, AVGPOOL = 4, MOVES 
 enum Mode { PLAIN = 0, WRAPS = 1, BY_TERMS = 2 };
 enum Rounding { HALF_UP = 0, HALF_EVEN = 1, FLOOR = 2 };
 
-// One row of codesign.effect_rows.EFFECT, byte for byte.
-#pragma pack(push, 1)
-struct Row {
-    int64_t trial, event;
-    int8_t kind, at;
-    int32_t layer;
-    int64_t m[3], k[3], n[3];
-    int32_t segment, after, reader;
-    int8_t op, bits;
-    uint8_t is_signed;
-    int64_t mask, value, samples[2], steps[2];
-    int8_t execution;
-    int64_t rank;
-};
-#pragma pack(pop)
+#include "effect_row.h"
 
 struct Format {
     int64_t low, high, wraps;

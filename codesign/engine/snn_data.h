@@ -18,21 +18,7 @@ enum LeakKind { NO_LEAK = 0, SHIFT = 1, MULTIPLY = 2, SUBTRACT = 3 };
 enum ResetKind { TO_ZERO = 0, BY_THRESHOLD = 1, NO_RESET = 2 };
 enum FitKind { SATURATE = 1, WRAP = 2 };
 
-// One row of codesign.effect_rows.EFFECT, byte for byte.
-#pragma pack(push, 1)
-struct Row {
-    int64_t trial, event;
-    int8_t kind, at;
-    int32_t layer;
-    int64_t m[3], k[3], n[3];
-    int32_t segment, after, reader;
-    int8_t op, bits;
-    uint8_t is_signed;
-    int64_t mask, value, samples[2], steps[2];
-    int8_t execution;
-    int64_t rank;
-};
-#pragma pack(pop)
+#include "effect_row.h"
 
 // One layer of synapses and the neurons behind it. G groups of samples, T steps; P is N padded to
 // whole packs. Arrays by sample lanes serve faults in a neuron; arrays by neuron lanes serve what
