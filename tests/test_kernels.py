@@ -62,6 +62,13 @@ def test_no_kernels_is_an_answer_that_is_said(
     assert kernels.kernel_name() == "none (not compiled)"
 
 
+def test_where_there_is_a_compiler_the_kernels_are_compiled() -> None:
+    # The build is optional, so an error in a source would only make the tests of engines skip.
+    if shutil.which("g++") is None:
+        pytest.skip("no compiler")
+    assert kernels.library() is not None, "setup.py build_ext --inplace --force says why not"
+
+
 def test_the_kernel_that_runs_is_the_one_for_this_processor() -> None:
     if kernels.library() is None:
         pytest.skip("nothing was compiled here: no compiler")
