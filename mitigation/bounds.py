@@ -31,7 +31,8 @@ class BoundAndProtect:
     ``weight_headroom_bits`` of at least 1.
 
     Attributes:
-        variant: 1 replaces by 0, 2 by the bound, 3 by a representative clean weight.
+        variant: 1 replaces by 0, 2 by the bound, 3 by a representative clean weight (by its
+            magnitude where the sign is kept).
         keep_sign: Replace what is below the bound by the negative (the paper's weights are not
             negative; ours are signed).
         representative: Of variant 3: the ``median`` or the ``mode`` of the clean weights.

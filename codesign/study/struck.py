@@ -10,7 +10,7 @@ from codesign.effects import Kind, box
 from codesign.engine import pick, serial
 from codesign.events import EventProgram
 from codesign.samples import Samples
-from codesign.scenarios import Scenario
+from codesign.scenarios import RandomFaults, Scenario
 
 __all__ = ["reached_layers", "timed"]
 
@@ -43,10 +43,10 @@ def timed(scenario: Scenario, design: Design, samples: Samples) -> Scenario:
         design: Is struck.
         samples: As its network reads them.
     """
-    asks = getattr(scenario, "exposure", "") == "inference" and hasattr(scenario, "timed")
-    if not asks or not isinstance(design.program, EventProgram):
+    if not isinstance(scenario, RandomFaults) or scenario.exposure != "inference":
+        return scenario
+    if not isinstance(design.program, EventProgram):
         return scenario
     golden = pick.run_golden(design.program, samples)
     assert isinstance(golden, serial.SerialGolden)
-    made: Scenario = scenario.timed(golden.updates.tolist())  # type: ignore[attr-defined]
-    return made
+    return scenario.timed(golden.updates.tolist())
