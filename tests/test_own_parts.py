@@ -7,6 +7,7 @@ import pytest
 from codesign.errors import StudyError
 from codesign.study.building import build
 from codesign.study.loading import load_study
+from codesign.study.mapped import mapped_designs
 from codesign.study.running import campaigns_of
 
 STUDY = """\
@@ -72,3 +73,14 @@ def test_a_part_that_gives_something_else_is_refused_at_its_place(
     study = load_study(str(tmp_path / "s.yaml"), (), ("own_parts_of_mine",))
     with pytest.raises(StudyError, match=message):
         campaigns_of(build(study, tmp_path / "out", lambda _: None))
+
+
+def test_a_mapping_refuses_a_network_that_is_no_module_at_its_place(tmp_path, monkeypatch):
+    (tmp_path / "own_parts_of_mine.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_parts_of_mine", raising=False)
+    text = STUDY.replace("networks:SmallCnn, channels: [2, 2]", "'own_parts_of_mine:five'")
+    (tmp_path / "s.yaml").write_text(text)
+    study = load_study(str(tmp_path / "s.yaml"), (), ("own_parts_of_mine",))
+    with pytest.raises(StudyError, match=r"4:6: networks\.a: .*Module; came a int"):
+        mapped_designs(study, lambda _: None)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codesign.design import Context, Design, Mitigation
 from codesign.errors import CodesignError, StudyError
 from codesign.guards import Recompute
-from codesign.learning.settings import Quantisation
+from codesign.learning.settings import Quantisation, Training
 from codesign.mapping import Placement
 from codesign.network import NetworkGraph
 from codesign.parts import bind
@@ -21,7 +21,10 @@ from codesign.study.loading import LoadedStudy
 from codesign.study.plan import NONE, REEXECUTION, Planned, Variant, variants
 from codesign.study.progress import Progress
 
-__all__ = ["Built", "BuiltNetwork", "build", "scenario_of"]
+if TYPE_CHECKING:
+    from codesign.learning.training import Model
+
+__all__ = ["Built", "BuiltNetwork", "build", "recipe_of", "scenario_of", "splits_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +89,7 @@ def build(study: LoadedStudy, folder: Path, say: Callable[[str], None]) -> Built
         StudyError: A mitigation cannot be applied, with the place in the study.
         CodesignError: Data, model or mapping cannot be made.
     """
-    spec = study.spec
-    splits = bind(
-        spec.data.use, spec.data.arguments, study.allow, path="data", folder=study.loaded.folder
-    )
-    if not isinstance(splits, Splits):
-        raise _other(study, "data", "a data set gives codesign.samples.Splits", splits)
+    spec, splits = study.spec, splits_of(study)
     networks = {name: _network(study, name, splits, folder, say) for name in spec.networks}
     test = splits.test.take(min(spec.effort.samples, len(splits.test)))
     if spec.effort.samples > len(splits.test):
@@ -101,6 +99,15 @@ def build(study: LoadedStudy, folder: Path, say: Callable[[str], None]) -> Built
     for variant in planned:
         designs[variant.name] = _design(study, variant, networks, designs, splits.calibration)
     return Built(study, splits, test, networks, designs, planned)
+
+
+def splits_of(study: LoadedStudy) -> Splits:
+    """A study's data set."""
+    data, beside = study.spec.data, study.loaded.folder
+    splits = bind(data.use, data.arguments, study.allow, path="data", folder=beside)
+    if not isinstance(splits, Splits):
+        raise _other(study, "data", "a data set gives codesign.samples.Splits", splits)
+    return splits
 
 
 def _other(study: LoadedStudy, path: str, wanted: str, came: object) -> StudyError:
@@ -125,12 +132,14 @@ def scenario_of(study: LoadedStudy, planned: Planned) -> Scenario:
     return made
 
 
-def _network(
-    study: LoadedStudy, name: str, splits: Splits, folder: Path, say: Callable[[str], None]
-) -> BuiltNetwork:
+def recipe_of(study: LoadedStudy, name: str) -> tuple[Model, Training, Quantisation]:
+    """How a network of a study is made: its module, how long it trains, how it is quantised.
+
+    A network with weights of its own is not trained.
+    """
     from torch import nn
 
-    from codesign.learning.training import Model, train
+    from codesign.learning.training import Model
     from codesign.learning.weights import load_weights
 
     spec = study.spec.networks[name]
@@ -146,6 +155,17 @@ def _network(
             load_weights(module, spec.weights)
         return module
 
+    if spec.weights is not None:
+        training = replace(training, epochs=0)
+    return Model(name, make), training, quantisation
+
+
+def _network(
+    study: LoadedStudy, name: str, splits: Splits, folder: Path, say: Callable[[str], None]
+) -> BuiltNetwork:
+    from codesign.learning.training import train
+
+    model, training, quantisation = recipe_of(study, name)
     progress = Progress("batches")
     told = False
 
@@ -157,10 +177,8 @@ def _network(
             told = True
         progress.advance(1, total - done)
 
-    if spec.weights is not None:
-        training = replace(training, epochs=0)
     trained = train(
-        Model(name, make),
+        model,
         splits,
         training,
         quantisation,
@@ -181,7 +199,7 @@ def _network(
         samples=trained.samples,
         seconds=trained.seconds,
         quantisation=quantisation,
-        note=spec.note,
+        note=study.spec.networks[name].note,
     )
 
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from codesign.design import Design
 from codesign.engine import pick
 from codesign.errors import CodesignError, DataError, StudyError
 from codesign.mapping import Activity, Cost, Placement
 from codesign.network import NetworkGraph
-from codesign.parts import bind, resolve
+from codesign.parts import resolve
 from codesign.samples import Splits, made_up
+from codesign.study.building import recipe_of, splits_of
 from codesign.study.loading import LoadedStudy
 from codesign.study.running import output_folder
 
@@ -75,10 +75,9 @@ def mapped_designs(study: LoadedStudy, say: Callable[[str], None]) -> tuple[Mapp
 
 def _data(study: LoadedStudy) -> tuple[Splits, tuple[str, ...]]:
     """The data set, or noise and a sentence that says so."""
-    spec, beside = study.spec.data, study.loaded.folder
+    spec = study.spec.data
     try:
-        splits: Splits = bind(spec.use, spec.arguments, study.allow, path="data", folder=beside)
-        return splits, ()
+        return splits_of(study), ()
     except CodesignError as error:
         messages = [problem.message for problem in getattr(error, "problems", ())]
         told = "; ".join(messages) or str(error)
@@ -102,24 +101,11 @@ def _network(
     study: LoadedStudy, name: str, splits: Splits, has_data: bool
 ) -> tuple[NetworkGraph, tuple[str, ...]]:
     """A network as an earlier run stored it, else with the weights it has; and what to say."""
-    from codesign.learning.training import Model, stored
+    from codesign.learning.training import stored
     from codesign.learning.untrained import untrained
-    from codesign.learning.weights import load_weights
 
     spec = study.spec.networks[name]
-    quantisation = spec.quantisation or study.spec.quantisation
-    training = spec.training or study.spec.training
-
-    def make() -> Any:
-        at, beside = f"networks.{name}", study.loaded.folder
-        module: Any = bind(spec.use, spec.arguments, study.allow, path=at, folder=beside)
-        if spec.weights is not None:
-            load_weights(module, spec.weights)
-        return module
-
-    model = Model(name, make)
-    if spec.weights is not None:
-        training = replace(training, epochs=0)
+    model, training, quantisation = recipe_of(study, name)
     if has_data:
         kept = stored(model, splits, training, quantisation, output_folder(study) / "networks")
         if kept is not None:
