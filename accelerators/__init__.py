@@ -9,7 +9,11 @@ from typing import Any
 
 __all__: list[str] = ["Cores", "Systolic", "TinyOdin"]
 
-_HOME: dict[str, str] = {"Cores": "cores", "Systolic": "systolic", "TinyOdin": "tinyodin"}
+_HOME: dict[str, str] = {
+    "Cores": "cores.family",
+    "Systolic": "systolic.family",
+    "TinyOdin": "tinyodin.family",
+}
 
 
 def __getattr__(name: str) -> Any:

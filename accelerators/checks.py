@@ -14,7 +14,7 @@ from codesign.errors import StudyError, nearest
 from codesign.schema import Quantity, spec
 
 if TYPE_CHECKING:
-    from accelerators.cores import Cores
+    from accelerators.cores.family import Cores
 
 __all__ = ["Check", "computed"]
 

@@ -123,7 +123,7 @@ def catalogue(shelf: str) -> tuple[Entry, ...]:
     for name in sorted(names):
         if name not in homes:
             raise CodesignError(f"{init}: {name!r} stands in __all__ but has no module in _HOME")
-        module = folder / f"{homes[name]}.py"
+        module = folder / f"{homes[name].replace('.', '/')}.py"
         entries.append(Entry(name, f"{shelf}.{homes[name]}", _summary_of(name, module)))
     return tuple(entries)
 

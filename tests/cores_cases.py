@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.cores import Cores
-from accelerators.cores_mapping import CoresMapping
+from accelerators.cores.family import Cores
+from accelerators.cores.mapping import CoresMapping
 from codesign.accelerator import Component, Unit
 from codesign.effects import EFFECT, Effects
 from codesign.faults import FAULT, FaultModel, Faults

@@ -22,7 +22,7 @@ from cores_cases import (
 from numpy.typing import NDArray
 from oracles_cores import simulate
 
-from accelerators.cores_mapping import CoresMapping
+from accelerators.cores.mapping import CoresMapping
 from codesign.engine.reference import evaluate
 from codesign.faults import FaultModel, Faults
 from codesign.mapping import Placement

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.gemmini_cycle import Responses
-from accelerators.gemmini_requests import MeshRequests
-from accelerators.gemmini_strikes import PLACES, PORT_BITS, MeshFault
+from accelerators.gemmini.cycle import Responses
+from accelerators.gemmini.requests import MeshRequests
+from accelerators.gemmini.strikes import PLACES, PORT_BITS, MeshFault
 
 __all__ = ["mesh_faults", "outputs", "random_requests"]
 

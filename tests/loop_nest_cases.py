@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from accelerators.loop_nest import Axis, Level, Loop, LoopNest, Move, NestMemory, Operand, Port
-from accelerators.loop_nest_fill import Stored, fill
+from accelerators.loop_nest.fill import Stored, fill
+from accelerators.loop_nest.nest import Axis, Level, Loop, LoopNest, Move, NestMemory, Operand, Port
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "oracles" / "modelling" / "zigzag"
 CARRIED = Path(__file__).parent / "data" / "zigzag_cases.json"

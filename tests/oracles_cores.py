@@ -1,6 +1,6 @@
 """Cores cycle by cycle: every register of every core, for many trials at once.
 
-Written from the description of the datapath in `accelerators.cores`, with its own placement
+Written from the description of the datapath in `accelerators.cores.family`, with its own placement
 (`oracles_cores_placing`) and its own arithmetic; it shares the fault table and the network with the
 code under test, nothing else. Time is a counter; `tick` begins a cycle, which is when faults strike
 and hold.

@@ -1,6 +1,6 @@
 """Where a spiking network sits on cores, found by trying: the placement that `oracles_cores` runs.
 
-Written from the rules in the docstrings of `accelerators.cores` and `accelerators.cores_tiles`,
+Written from the rules in the docstrings of `accelerators.cores` (`family` and `tiles`),
 term by term and neuron by neuron.
 """
 

@@ -1,6 +1,6 @@
 """Gemmini's mesh clock by clock, many struck copies at once.
 
-Written from the description of the processing element (`accelerators.gemmini`): registers at the
+Written from the description of the processing element (`gemmini.program`): registers at the
 elements' inputs, two sum registers inside, everything moved by clock edges. The last axis of every
 array is the copy (the trial).
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from oracles_systolic_parts import Ints, Strikes, decode
 
-from accelerators.gemmini import RequestProgram
+from accelerators.gemmini.program import RequestProgram
 from codesign.faults import Faults
 
 WIDTHS = {"a": 8, "b": 20, "d": 20, "c1": 32, "c2": 32}

@@ -10,7 +10,7 @@ from oracles_systolic import MEMORIES, Machine
 from oracles_systolic_array import MatrixLayer
 from oracles_systolic_parts import Chip, Ints, Strikes, decode, fit, requantise
 
-from accelerators.systolic import Systolic
+from accelerators.systolic.family import Systolic
 from codesign.faults import Faults
 from codesign.network import Conv2d, Linear, NetworkGraph
 

@@ -1,7 +1,7 @@
 """Gemmini's mesh one element and one struck copy at a time, in plain integers.
 
 Written from the generator's PE.scala, Mesh.scala and MeshWithDelays.scala alone, to judge the
-vectorised `accelerators.gemmini_cycle`. Every request has as many slots as the mesh has rows, and
+vectorised `accelerators.gemmini.cycle`. Every request has as many slots as the mesh has rows, and
 no request is held up: tags and the queue behind them are left out.
 """
 

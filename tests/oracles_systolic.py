@@ -1,7 +1,7 @@
 """A systolic array with its memories, simulated cycle by cycle: many struck copies at once.
 
-Written from the description of the datapath (`accelerators.systolic_schedule` and
-`accelerators.systolic_memories`) and from nothing else of the package.
+Written from the description of the datapath (`accelerators.systolic.schedule` and
+`accelerators.systolic.memories`) and from nothing else of the package.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from oracles_systolic_array import MatrixLayer
 from oracles_systolic_parts import Chip, Ints, Strikes, decode, requantise
 
-from accelerators.systolic import Systolic
+from accelerators.systolic.family import Systolic
 from codesign.faults import Faults
 from codesign.network import Add, Conv2d, Flatten, Input, Layer, Linear, MaxPool2d, NetworkGraph
 

@@ -10,7 +10,7 @@ from oracles_systolic import brute_force
 from small_evaluator import evaluate_small
 
 from accelerators import Systolic
-from accelerators.systolic import Memory
+from accelerators.systolic.family import Memory
 from codesign.accelerator import AcceleratorGraph
 from codesign.effects import Effects
 from codesign.faults import FAULT, FaultModel, Faults

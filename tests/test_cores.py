@@ -16,7 +16,7 @@ from oracles_cores import simulate
 from oracles_cores_placing import element
 
 from accelerators import Cores
-from accelerators.cores_mapping import CoresMapping
+from accelerators.cores.mapping import CoresMapping
 from codesign.design import Design
 from codesign.effects import At, Effects, Kind, box
 from codesign.engine.reference import evaluate

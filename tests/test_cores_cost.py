@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accelerators.cores import Cores
-from accelerators.cores_cost import unit_area_ge
+from accelerators.cores.cost import unit_area_ge
+from accelerators.cores.family import Cores
 from codesign.formats import NumberFormat
 from codesign.guards import Clamp, Correct, Recompute, Replace, Silence
 from codesign.mapping import Activity, Cost, Placement

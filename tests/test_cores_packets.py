@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from oracles_cores import simulate
 from oracles_cores_mesh import walk
 
-from accelerators.cores_routes import crossed
+from accelerators.cores.routes import crossed
 from codesign.effects import Effects
 from codesign.engine.reference import evaluate
 from codesign.errors import UnsupportedError

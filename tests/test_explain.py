@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from accelerators import Cores, Systolic
-from accelerators.systolic import Memory
+from accelerators.systolic.family import Memory
 from codesign.design import Design
 from codesign.errors import DataError, FaultError, UnsupportedError
 from codesign.faults import FaultModel, Faults

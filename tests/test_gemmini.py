@@ -13,8 +13,8 @@ from oracles_gemmini import clocked
 from small_evaluator import evaluate_small
 
 from accelerators import Systolic
-from accelerators.gemmini import MeshDataflow, RequestProgram
-from accelerators.systolic_mapping import SystolicMapping
+from accelerators.gemmini.program import MeshDataflow, RequestProgram
+from accelerators.systolic.mapping import SystolicMapping
 from codesign.effects import Effects
 from codesign.engine.dense import evaluate
 from codesign.errors import DataError, UnsupportedError

@@ -13,9 +13,9 @@ from oracles_gemmini import clocked
 from rtl.gemmini import DATA, judge
 from rtl.gemmini_effects import fault_table, request_program
 
-from accelerators.gemmini_cycle import run_cycles, run_length
-from accelerators.gemmini_requests import MeshRequests
-from accelerators.gemmini_strikes import MeshFault
+from accelerators.gemmini.cycle import run_cycles, run_length
+from accelerators.gemmini.requests import MeshRequests
+from accelerators.gemmini.strikes import MeshFault
 from codesign.errors import DataError, FaultError, UnsupportedError
 
 VECTORS = Path(__file__).resolve().parent.parent.parent / "shared" / "oracles" / "rtl"

@@ -9,9 +9,9 @@ from rtl.gemmini import DATA
 from rtl.gemmini_effects import fault_table, request_program
 from small_evaluator import evaluate_small
 
-from accelerators.gemmini_cycle import run_cycles
-from accelerators.gemmini_requests import MeshRequests
-from accelerators.gemmini_strikes import MeshFault
+from accelerators.gemmini.cycle import run_cycles
+from accelerators.gemmini.requests import MeshRequests
+from accelerators.gemmini.strikes import MeshFault
 from codesign.errors import UnsupportedError
 
 FAULTS, REQUESTS = 120, 6

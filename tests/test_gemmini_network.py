@@ -12,7 +12,7 @@ from small_evaluator import evaluate_small
 from systolic_cases import Case, conv, later, linear, random_faults, small_chip
 
 from accelerators import Systolic
-from accelerators.systolic import Memory
+from accelerators.systolic.family import Memory
 from codesign.effects import Effects
 from codesign.errors import MappingError, StudyError, UnsupportedError
 from codesign.faults import Fault, FaultModel, Faults, FaultSite

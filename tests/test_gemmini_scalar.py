@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from oracles_gemmini_scalar import WIDTHS, ScalarFault, ScalarMesh, width
 
-from accelerators.gemmini_cycle import Responses, run_cycles, run_length
-from accelerators.gemmini_requests import MeshRequests
-from accelerators.gemmini_strikes import MeshFault
+from accelerators.gemmini.cycle import Responses, run_cycles, run_length
+from accelerators.gemmini.requests import MeshRequests
+from accelerators.gemmini.strikes import MeshFault
 
 ROWS, REQUESTS, FAULTS = 4, 5, 45
 

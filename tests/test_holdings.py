@@ -9,7 +9,7 @@ from systolic_cases import grouped, residual, small_chip, two_layers
 from test_cores_cost import TALL, TINY, chain
 from test_tinyodin import SHEET, network
 
-from accelerators.systolic import Memory
+from accelerators.systolic.family import Memory
 from codesign.design import Design
 from codesign.faults import Fault, FaultModel, Faults, FaultSite
 from codesign.formats import NumberFormat

@@ -15,10 +15,10 @@ from loop_nest_cases import (
     recorded_cases,
 )
 
-from accelerators.loop_nest import Axis, Level, Loop, LoopNest, NestMemory, Operand, Port
-from accelerators.loop_nest_fill import Stored, fill
-from accelerators.loop_nest_latency import latency
-from accelerators.loop_nest_moves import accesses, energy_pj, transfers
+from accelerators.loop_nest.fill import Stored, fill
+from accelerators.loop_nest.latency import latency
+from accelerators.loop_nest.moves import accesses, energy_pj, transfers
+from accelerators.loop_nest.nest import Axis, Level, Loop, LoopNest, NestMemory, Operand, Port
 from codesign.errors import CapacityError, MappingError
 
 CARRIED = carried_cases()

@@ -11,7 +11,7 @@ from test_cores_cost import MIXED, TALL, TINY, chain
 from test_tinyodin import SHEET, network
 
 from accelerators import Systolic
-from accelerators.systolic import Memory
+from accelerators.systolic.family import Memory
 from codesign.formats import NumberFormat
 from codesign.guards import Recompute
 from codesign.mapping import Activity, Cost, Phases, Placement
@@ -31,7 +31,7 @@ def priced(sheet: Systolic, net: NetworkGraph, placement: Placement | None = Non
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("seats", [((), ()), ((2, 0), (1,))])
 def test_every_cycle_is_what_its_elements_do(flow, name, seats):
-    """Element by element, by the times that `accelerators.systolic_schedule` tells."""
+    """Element by element, by the times that `accelerators.systolic.schedule` tells."""
     sheet, net = small_chip(dataflow=flow, weight_sram=LARGE), NETWORKS[name]()
     placement = Placement(rows=seats[0], columns=seats[1])
     rows, cols = seats[0] or (0, 1, 2), seats[1] or (0, 1)

@@ -14,9 +14,9 @@ import pytest
 from gemmini_cases import mesh_faults, random_requests
 from rtl.__main__ import main
 
-from accelerators.gemmini_cycle import run_cycles, run_length
-from accelerators.gemmini_requests import MeshRequests
-from accelerators.gemmini_strikes import MeshFault
+from accelerators.gemmini.cycle import run_cycles, run_length
+from accelerators.gemmini.requests import MeshRequests
+from accelerators.gemmini.strikes import MeshFault
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from rtl.gemmini import DATA
 from rtl.gemmini_effects import is_layer, judge_effects
 
-from accelerators.gemmini_cycle import run_cycles
-from accelerators.gemmini_requests import MeshRequests
-from accelerators.gemmini_strikes import MeshFault
+from accelerators.gemmini.cycle import run_cycles
+from accelerators.gemmini.requests import MeshRequests
+from accelerators.gemmini.strikes import MeshFault
 
 Ints = NDArray[np.int64]
 

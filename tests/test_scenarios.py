@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from accelerators.systolic import Memory, Systolic
+from accelerators.systolic.family import Memory, Systolic
 from codesign.accelerator import AcceleratorGraph, Component, Unit
 from codesign.design import Design
 from codesign.engine import dense

@@ -13,8 +13,8 @@ from systolic_cases import Case, conv, grouped, linear, residual, small_chip, ti
 
 from accelerators import Systolic
 from accelerators.gates import check_bits
-from accelerators.systolic import Memory
-from accelerators.systolic_schedule import Dataflow
+from accelerators.systolic.family import Memory
+from accelerators.systolic.schedule import Dataflow
 from codesign.design import Design
 from codesign.effects import Effects, box
 from codesign.errors import CapacityError, FaultError, MappingError, StudyError

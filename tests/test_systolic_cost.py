@@ -12,7 +12,7 @@ import pytest
 from systolic_cases import conv, grouped, linear
 
 from accelerators import Systolic
-from accelerators.systolic import Memory
+from accelerators.systolic.family import Memory
 from codesign.errors import StudyError
 from codesign.mapping import Activity, Cost, Placement
 from codesign.network import Conv2d, Edge, Input, NetworkGraph

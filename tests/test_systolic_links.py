@@ -14,7 +14,7 @@ from systolic_cases import (
     two_layers,
 )
 
-from accelerators.systolic import Memory
+from accelerators.systolic.family import Memory
 from codesign.effects import At, Kind
 from codesign.faults import FAULT, Fault, FaultModel, Faults, FaultSite, Window
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from systolic_cases import Case, compare, grouped, random_faults, residual, small_chip, two_layers
 
-from accelerators.systolic import Memory
+from accelerators.systolic.family import Memory
 from codesign.errors import UnsupportedError
 from codesign.faults import Fault, FaultModel, Faults, FaultSite, Window
 

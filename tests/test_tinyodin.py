@@ -12,8 +12,8 @@ import pytest
 from tinyodin_networks import SPIKE, network
 
 from accelerators import TinyOdin
-from accelerators.tinyodin_cycle import CycleModel
-from accelerators.tinyodin_words import BitFault, Operation, Workload, synapse_words
+from accelerators.tinyodin.cycle import CycleModel
+from accelerators.tinyodin.words import BitFault, Operation, Workload, synapse_words
 from codesign.design import Design
 from codesign.effects import Effects
 from codesign.engine.serial import evaluate, evaluate_events, golden_timeline

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tinyodin_cases import clocked, random_fault, random_workload, same_run
 
-from accelerators.tinyodin_chip import Rules
-from accelerators.tinyodin_cycle import CycleModel
-from accelerators.tinyodin_words import (
+from accelerators.tinyodin.chip import Rules
+from accelerators.tinyodin.cycle import CycleModel
+from accelerators.tinyodin.words import (
     PLACES,
     BitFault,
     Operation,

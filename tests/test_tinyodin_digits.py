@@ -9,7 +9,7 @@ from tinyodin_cases import clocked
 
 import networks
 from accelerators import TinyOdin
-from accelerators.tinyodin_words import Operation, Workload, synapse_words
+from accelerators.tinyodin.words import Operation, Workload, synapse_words
 from codesign.design import Design
 from codesign.effects import Effects
 from codesign.engine.observables import outcomes

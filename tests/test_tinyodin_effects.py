@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tinyodin_cases import random_fault, random_workload
 
-from accelerators.tinyodin_cycle import CycleModel, CycleRun
-from accelerators.tinyodin_footprint import ByCycle, ByUpdate, effect_rows
-from accelerators.tinyodin_program import CYCLES, program_of, stimulus_of
-from accelerators.tinyodin_words import (
+from accelerators.tinyodin.cycle import CycleModel, CycleRun
+from accelerators.tinyodin.footprint import ByCycle, ByUpdate, effect_rows
+from accelerators.tinyodin.program import CYCLES, program_of, stimulus_of
+from accelerators.tinyodin.words import (
     PLACES,
     BitFault,
     Operation,

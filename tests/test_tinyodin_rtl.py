@@ -9,8 +9,8 @@ import pytest
 from rtl.tinyodin import CONTROLS, PLACE_OF_SITE, judge
 from tinyodin_cases import clocked, random_fault, random_workload
 
-from accelerators.tinyodin_cycle import CycleModel
-from accelerators.tinyodin_words import PLACES, BitFault, Workload
+from accelerators.tinyodin.cycle import CycleModel
+from accelerators.tinyodin.words import PLACES, BitFault, Workload
 
 VECTORS = Path(__file__).resolve().parents[2] / "shared" / "oracles" / "rtl"
 FILES = [

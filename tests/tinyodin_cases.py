@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from oracles_tinyodin import Machine
 
-from accelerators.tinyodin_cycle import CycleRun
-from accelerators.tinyodin_words import (
+from accelerators.tinyodin.cycle import CycleRun
+from accelerators.tinyodin.words import (
     PLACES,
     BitFault,
     Operation,

@@ -16,7 +16,7 @@ _NUMBERS = """\
 _SYSTOLIC = f"""\
 # NAME: a systolic array (say in one sentence what it is, and whose).
 # What every field means: `codesign list` names the family, its docstring in
-# accelerators/systolic.py the fields. Fields left out take the family's defaults.
+# accelerators/systolic/family.py the fields. Fields left out take the family's defaults.
 use: accelerators:Systolic
 name: NAME
 
@@ -69,8 +69,8 @@ sources:
 
 _CORES = f"""\
 # NAME: spiking crossbar cores on a mesh (say in one sentence what it is, and whose).
-# What every field means stands in the docstring of accelerators/cores.py. Fields left out take the
-# family's defaults.
+# What every field means stands in the docstring of accelerators/cores/family.py. Fields left out
+# take the family's defaults.
 use: accelerators:Cores
 name: NAME
 

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.gemmini_cycle import run_cycles
-from accelerators.gemmini_requests import MeshRequests
-from accelerators.gemmini_strikes import PLACES, MeshFault
+from accelerators.gemmini.cycle import run_cycles
+from accelerators.gemmini.requests import MeshRequests
+from accelerators.gemmini.strikes import PLACES, MeshFault
 from codesign.errors import UnsupportedError
 from rtl.gemmini_effects import judge_effects
 from rtl.rows import Row

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelerators import Systolic
-from accelerators.gemmini import RequestProgram
-from accelerators.gemmini_network import active_register
-from accelerators.gemmini_requests import MeshRequests
-from accelerators.gemmini_strikes import MeshFault
-from accelerators.systolic_mapping import SystolicMapping
+from accelerators.gemmini.program import RequestProgram
+from accelerators.gemmini.requests import MeshRequests
+from accelerators.gemmini.strikes import MeshFault
+from accelerators.systolic.gemmini_network import active_register
+from accelerators.systolic.mapping import SystolicMapping
 from codesign.engine.dense import evaluate
 from codesign.errors import UnsupportedError
 from codesign.faults import FAULT, FaultModel, Faults

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from accelerators.tinyodin_chip import Rules
-from accelerators.tinyodin_cycle import CycleModel
-from accelerators.tinyodin_footprint import ByCycle, effect_rows
-from accelerators.tinyodin_program import program_of, stimulus_of
-from accelerators.tinyodin_words import PLACES, BitFault, Operation, Workload
+from accelerators.tinyodin.chip import Rules
+from accelerators.tinyodin.cycle import CycleModel
+from accelerators.tinyodin.footprint import ByCycle, effect_rows
+from accelerators.tinyodin.program import program_of, stimulus_of
+from accelerators.tinyodin.words import PLACES, BitFault, Operation, Workload
 from codesign.effects import Effects
 from codesign.engine.serial import evaluate_events, golden_timeline
 from rtl.rows import Row
