@@ -18,6 +18,7 @@ from toy_trials import (
     expected,
     jobs,
     make_corpse,
+    make_deaf,
     make_dying,
     make_failing,
     make_mortal,
@@ -70,6 +71,16 @@ def test_a_kill_that_meets_a_suspect_alone_does_not_condemn_it(path: Path, tmp_p
         run_trials(results, jobs([20]), make, workers=2, chunk=5)
     assert len([name for name in os.listdir(tmp_path) if name.startswith("died")]) == 3
     assert stored(path) == expected([20])
+
+
+def test_nobody_waits_for_a_worker_that_outlives_the_end_of_its_crew(
+    path: Path, tmp_path: Path
+) -> None:
+    # What is being started when another worker dies is not told to end either.
+    make = functools.partial(make_deaf, tmp_path, 0, 9)
+    with Results(path) as results:
+        run_trials(results, jobs([10]), make, workers=2, chunk=5)
+    assert stored(path) == expected([10])
 
 
 def test_a_trial_that_kills_its_worker_is_named_and_all_others_are_stored(path: Path) -> None:

@@ -110,6 +110,23 @@ def make_mortal(folder: Path, trials: Sequence[int], times: int = 1) -> Work:
     return work
 
 
+def make_deaf(folder: Path, mortal: int, sleeper: int) -> Work:
+    """A worker that dies of one trial and sleeps over another, once each; it ends by no signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    work = make_mortal(folder, [mortal])
+
+    def drowsy(task: str, asked: Sequence[int]) -> list[TrialRow]:
+        slept = folder / "slept"
+        if sleeper in asked and not slept.exists():
+            slept.touch()
+            time.sleep(600)
+        while mortal in asked and not slept.exists():
+            time.sleep(0.01)
+        return work(task, asked)
+
+    return drowsy
+
+
 def make_failing(task: str, trial: int) -> Work:
     """A worker that raises at one trial."""
 

@@ -53,6 +53,7 @@ class Crew:
                 "picklable arguments; workers=1 needs neither"
             ) from error
         context = multiprocessing.get_context("spawn")
+        self._broken = False
         self._workers_end, self._lifeline = context.Pipe(duplex=False)
         self._children_before = multiprocessing.active_children()
         self._pool = ProcessPoolExecutor(
@@ -71,9 +72,11 @@ class Crew:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        if kind is None and not self._broken:
             self._pool.shutdown(wait=True)
-        self._lifeline.close()  # whoever still works stops here
+        # Whoever still works stops here, also a process that was being started when another one
+        # died: the pool does not know it when it ends its processes, and waits for it in vain.
+        self._lifeline.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._workers_end.close()
 
@@ -84,7 +87,17 @@ class Crew:
             BrokenProcessPool: A worker died; so does the future. The crew is of no more use.
         """
         with _ctrl_c_held_back():
-            return self._pool.submit(_compute, task, trials)
+            try:
+                future = self._pool.submit(_compute, task, trials)
+            except BrokenProcessPool:
+                self._broken = True
+                raise
+        future.add_done_callback(self._note)
+        return future
+
+    def _note(self, future: Future[list[TrialRow]]) -> None:
+        if not future.cancelled() and isinstance(future.exception(), BrokenProcessPool):
+            self._broken = True
 
     def greet(self) -> list[multiprocessing.process.BaseProcess]:
         """Have one worker made ready; the processes that there are then.
