@@ -72,7 +72,8 @@ def test_either_kind_of_program_runs_by_the_same_functions():
     for run in (golden, other):
         assert np.array_equal(pick.run_faulty(run, Effects.none(1)).outputs[0], run.outputs)
     names = {pick.engine_name(program) for program in (DESIGN.program, layered)}
-    assert names == {"serial (numpy)", "dense (torch, CPU)"}
+    assert "serial (numpy)" in names
+    assert any("dense (torch, CPU)" in name for name in names)
 
 
 def test_what_is_no_program_is_refused():

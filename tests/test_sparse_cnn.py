@@ -67,7 +67,7 @@ def test_thousands_of_trials_equal_the_dense_engine() -> None:
         full = dense.evaluate(program, samples, effects, golden=golden)
         found, counts = sparse.evaluate_counted(program, samples, effects, golden=golden)
         assert np.array_equal(full.outputs, found.outputs), seed
-        assert counts.golden + counts.sparse + counts.dense == effects.trials
+        assert counts.golden + counts.collapsed + counts.sparse + counts.dense == effects.trials
         changed = (full.outputs != golden.outputs).any(axis=(1, 2))
         acting = effects.table[changed[effects.table["trial"]]]
         kinds.update((Kind(k), At(a)) for k, a in zip(acting["kind"], acting["at"], strict=True))

@@ -1,9 +1,13 @@
-"""Which engine runs a program: layered ones the dense, event-serial ones the serial engine."""
+"""Which engine runs a program: layered ones the sparse, event-serial ones the serial engine.
+
+The sparse engine starts from the dense engine's golden run, and gives it what it cannot run.
+"""
 
 from __future__ import annotations
 
 from codesign.effects import Effects
-from codesign.engine import dense, serial
+from codesign.engine import dense, serial, sparse
+from codesign.engine.kernels import kernel_name
 from codesign.engine.observables import Observables
 from codesign.errors import UnsupportedError
 from codesign.events import EventProgram
@@ -24,7 +28,9 @@ Golden = dense.Golden | serial.SerialGolden
 
 def engine_name(program: Program | EventProgram) -> str:
     """What people call the engine of a program."""
-    return "serial (numpy)" if isinstance(program, EventProgram) else "dense (torch, CPU)"
+    if isinstance(program, EventProgram):
+        return "serial (numpy)"
+    return f"sparse (kernels: {kernel_name()}), dense (torch, CPU) for the rest"
 
 
 def run_golden(program: Program | EventProgram, samples: Samples) -> Golden:
@@ -56,7 +62,7 @@ def run_faulty(golden: Golden, effects: Effects, watch: tuple[str, ...] = ()) ->
     """
     if isinstance(golden, serial.SerialGolden):
         return serial.evaluate(golden.program, golden.samples, effects, golden=golden, watch=watch)
-    return dense.evaluate(golden.program, golden.samples, effects, golden=golden, watch=watch)
+    return sparse.evaluate(golden.program, golden.samples, effects, golden=golden, watch=watch)
 
 
 def activity(golden: Golden) -> dict[str, dict[str, float]]:

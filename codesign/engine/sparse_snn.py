@@ -31,7 +31,16 @@ from codesign.errors import UnsupportedError
 from codesign.program import Program
 from codesign.samples import Samples
 
-__all__ = ["Judged", "SnnGolden", "evaluate", "golden", "outcomes", "supports"]
+__all__ = [
+    "Judged",
+    "SnnGolden",
+    "evaluate",
+    "golden",
+    "outcomes",
+    "sparse_trials",
+    "supports",
+    "why_dense",
+]
 
 CHUNK = 64  # trials that a worker takes at a time
 
@@ -66,6 +75,15 @@ class Judged:
 
     outcomes: Outcomes
     computed: NDArray[np.bool_]
+
+
+def why_dense(program: Program) -> str:
+    """Why no trial of a program has a sparse form here, or an empty text."""
+    if library() is None:
+        return "no kernel is compiled"
+    return (
+        "" if chain_of(program) is not None else "it is no chain of spiking layers, or has guards"
+    )
 
 
 def supports(program: Program, effects: Effects) -> NDArray[np.bool_]:
