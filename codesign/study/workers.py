@@ -53,7 +53,8 @@ class Crew:
                 "picklable arguments; workers=1 needs neither"
             ) from error
         context = multiprocessing.get_context("spawn")
-        self._broken = False
+        self._refused = False
+        self._unanswered: set[Future[list[TrialRow]]] = set()
         self._workers_end, self._lifeline = context.Pipe(duplex=False)
         self._children_before = multiprocessing.active_children()
         self._pool = ProcessPoolExecutor(
@@ -72,7 +73,7 @@ class Crew:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None and not self._broken:
+        if kind is None and not self._is_broken():
             self._pool.shutdown(wait=True)
         # Whoever still works stops here, also a process that was being started when another one
         # died: the pool does not know it when it ends its processes, and waits for it in vain.
@@ -86,18 +87,24 @@ class Crew:
         Raises:
             BrokenProcessPool: A worker died; so does the future. The crew is of no more use.
         """
-        with _ctrl_c_held_back():
-            try:
+        try:
+            with _ctrl_c_held_back():
                 future = self._pool.submit(_compute, task, trials)
-            except BrokenProcessPool:
-                self._broken = True
-                raise
-        future.add_done_callback(self._note)
+        except BrokenProcessPool:
+            self._refused = True
+            raise
+        self._unanswered.add(future)
+        future.add_done_callback(self._forget)
         return future
 
-    def _note(self, future: Future[list[TrialRow]]) -> None:
-        if not future.cancelled() and isinstance(future.exception(), BrokenProcessPool):
-            self._broken = True
+    def _forget(self, future: Future[list[TrialRow]]) -> None:
+        if future.cancelled() or future.exception() is None:
+            self._unanswered.discard(future)
+
+    def _is_broken(self) -> bool:
+        # Not noted by a callback: those run after whoever waits for the future goes on.
+        done = [f for f in tuple(self._unanswered) if f.done() and not f.cancelled()]
+        return self._refused or any(isinstance(f.exception(), BrokenProcessPool) for f in done)
 
     def greet(self) -> list[multiprocessing.process.BaseProcess]:
         """Have one worker made ready; the processes that there are then.
