@@ -28,7 +28,7 @@ from toy_trials import (
 
 from codesign.study.progress import Progress
 from codesign.study.results import Results, TrialRow
-from codesign.study.trials import Outcome, run_trials
+from codesign.study.trials import Job, Outcome, run_trials
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,6 +97,19 @@ def test_every_task_progresses_before_any_is_finished(path: Path) -> None:
     assert order[5:15] == [digest for digest in digests for _ in range(2)]
     changes = sum(a != b for a, b in pairwise(order))
     assert changes < 25  # of 80 chunks: a worker that keeps what one task needs is not fooled
+
+
+def test_a_job_says_how_many_of_its_trials_go_out_together(path: Path) -> None:
+    sizes: dict[str, list[int]] = {}
+
+    def work(task: str, trials: Sequence[int]) -> list[TrialRow]:
+        sizes.setdefault(task, []).append(len(trials))
+        return toy_work(task, trials)
+
+    many = Job(toy_task(0), 20, together=16)
+    with Results(path) as results:
+        run_trials(results, [many, Job(toy_task(1), 9)], lambda: work, chunk=4)
+    assert sizes == {toy_task(0).digest: [16, 4], toy_task(1).digest: [4, 4, 1]}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -190,7 +203,7 @@ def test_a_script_without_a_guard_is_told_about_it(path: Path, tmp_path: Path) -
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\nfrom codesign.study.results import Results\n"
-        "from codesign.study.trials import run_trials\nfrom toy_trials import *\n"
+        "from codesign.study.trials import Job, run_trials\nfrom toy_trials import *\n"
         "with Results(Path(sys.argv[1]).with_suffix(f'.{__name__}')) as results:\n"
         "    run_trials(results, [Job(toy_task(0), 9)], make_toy, workers=2)\n"
     )

@@ -30,15 +30,19 @@ class Job:
         trials: How many, at most; at least 1.
         looks: Numbers of trials, rising, after which the stop rule is asked; planned before the
             first trial runs. Those from ``trials`` on are not reached.
+        together: How many to hand out together, at most; None: what the schedule says.
     """
 
     task: Task
     trials: int
     looks: tuple[int, ...] = ()
+    together: int | None = None
 
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise StudyError(f"{self.task.name}: trials={self.trials}, expected at least 1")
+        if self.together is not None and self.together < 1:
+            raise StudyError(f"{self.task.name}: together={self.together}, expected at least 1")
         if list(self.looks) != sorted(set(self.looks)) or any(look < 1 for look in self.looks):
             raise StudyError(
                 f"{self.task.name}: looks={self.looks}, expected rising numbers from 1 on"
@@ -96,7 +100,7 @@ class Schedule:
     Args:
         results: Where trials are stored.
         jobs: What is wanted; no task twice.
-        chunk: How many trials to hand out together, at most.
+        chunk: How many trials of a job that does not say so to hand out together, at most.
         stop: Asked at each planned look.
     """
 
@@ -143,7 +147,7 @@ class Schedule:
             handed = False
             for number, course in enumerate(self._courses):
                 for _ in range(turn):
-                    trials = course.take(self._chunk)
+                    trials = course.take(course.together or self._chunk)
                     if not trials:
                         break
                     handed = True
@@ -160,6 +164,7 @@ class _Course:
     def __init__(self, results: Results, job: Job, stop: StopRule | None) -> None:
         self.task = results.add_task(job.task)
         self.name = job.task.name
+        self.together = job.together
         self.left = len(results.missing(self.task, job.trials))
         self.done = job.trials - self.left
         self._results = results
