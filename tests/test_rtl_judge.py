@@ -107,6 +107,18 @@ def test_one_wrong_value_is_found(tmp_path, faults, run_judge):
     assert done.returncode == 1
 
 
+def test_files_without_a_fault_of_a_data_register_are_judged(tmp_path, faults, run_judge):
+    control = [fault for fault in faults if fault.place in ("valid", "propagate")]
+    np.savez(tmp_path / "control.npz", **recording(control))
+    np.savez(tmp_path / "outside.npz", **recording([], outside=3))
+    done = run_judge(tmp_path)
+    assert done.stdout.splitlines()[-2:] == [
+        f"rtl-cycle: equal={len(control)} different=0 not_modelled=3",
+        f"rtl-effects: equal=0 different=0 not_modelled={len(control) + 3} tile=0",
+    ]
+    assert done.returncode == 0
+
+
 def test_requests_that_are_not_modelled_are_counted_as_such(tmp_path, faults, run_judge):
     file = recording(faults[:10])
     file["prog_ctrl"] = file["prog_ctrl"].copy()
@@ -149,6 +161,13 @@ def test_files_that_cannot_be_judged_are_named_and_the_others_are_judged(
     whole = recording(faults[:5])
     np.savez(tmp_path / "good.npz", **whole)
     np.savez(tmp_path / "elsewhere.npz", **(whole | {"f_bit": whole["f_bit"] + 32}))
+    np.savez(tmp_path / "short.npz", **(whole | {"f_rows_off": whole["f_rows_off"][:-2]}))
+    np.savez(tmp_path / "places.npz", **(whole | {"f_role": whole["f_role"][:-1]}))
+    np.savez_compressed(tmp_path / "bent.npz", **whole)
+    bent = bytearray((tmp_path / "bent.npz").read_bytes())
+    at = bent.index(b"f_rows.npy") + 60
+    bent[at : at + 40] = b"\xff" * 40
+    (tmp_path / "bent.npz").write_bytes(bytes(bent))
     del whole["f_kind"]
     np.savez(tmp_path / "half.npz", **whole)
     done = run_judge(tmp_path)
@@ -158,4 +177,8 @@ def test_files_that_cannot_be_judged_are_named_and_the_others_are_judged(
     assert "elsewhere.npz is not a whole gemmini file: " in done.stderr
     assert "a mesh of 4 rows has" in done.stderr
     assert "half.npz is not a whole gemmini file" in done.stderr
+    assert "bent.npz is not a whole gemmini file: Error -3 while decompressing" in done.stderr
+    for name, counts in (("short", "f_rows_off 3"), ("places", "f_role 4, f_row 5")):
+        assert f"{name}.npz is not a whole gemmini file: arrays of different numbers" in done.stderr
+        assert counts in done.stderr
     assert done.stdout.splitlines()[-2] == "rtl-cycle: equal=5 different=0 not_modelled=0"

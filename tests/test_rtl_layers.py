@@ -85,6 +85,32 @@ def test_a_layer_under_faults_is_what_the_registers_add_up_to(terms, positions):
     assert np.flatnonzero(~judge_effects(data, requests, faults, chosen, true)).tolist() == [7]
 
 
+def test_a_layer_has_the_positions_and_terms_that_were_recorded_not_those_of_its_maps():
+    # Padding and stride are in the rows of the matrix alone; rows need not fill tiles.
+    data = layer_of(7, 9, seed=2)
+    requests = requests_of(data)
+    data |= {"X": np.zeros((40, 40, 3), dtype=np.int8)}
+    data |= {"A_im2col": data["A_im2col"][:9, :7], "W_im2col": data["W_im2col"][:7]}
+    fault = MeshFault("mac_out", 2, 1, 9, "sa1")
+    run = run_cycles(requests, [[fault]])
+    golden = layer_of(7, 9, seed=2)
+    data["f_layer_out"] = sums_of(outputs(run, 1), golden, 9)
+    assert judge_effects(data, requests, [[fault]], np.arange(1), [run.of(0)]).all()
+    data["f_layer_out"][0, 8, 1] += 1
+    assert not judge_effects(data, requests, [[fault]], np.arange(1), [run.of(0)]).any()
+
+
+def test_a_layer_that_is_not_compared_is_said_not_to_be(capsys):
+    data = layer_of(7, 9, seed=3)
+    requests = requests_of(data)
+    run = run_cycles(requests, [[]])
+    data["f_layer_out"] = np.zeros((1, 9, ROWS), dtype=np.int64)
+    assert not judge_effects(data, requests, [[]], np.arange(1), [run.of(0)]).any()
+    data["A_im2col"] = data["A_im2col"][::-1]
+    assert judge_effects(data, requests, [[]], np.arange(1), [run.of(0)]).all()
+    assert "the recorded layer is not compared" in capsys.readouterr().err
+
+
 def test_requests_of_another_order_are_no_layer():
     data = layer_of(7, 9, seed=1)
     requests = requests_of(data)

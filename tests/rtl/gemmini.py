@@ -15,7 +15,7 @@ from accelerators.gemmini.requests import MeshRequests
 from accelerators.gemmini.strikes import PLACES, MeshFault
 from codesign.errors import UnsupportedError
 from rtl.gemmini_effects import judge_effects
-from rtl.rows import Row
+from rtl.rows import Row, check_counts
 
 __all__ = ["CONTROLS", "judge"]
 
@@ -26,6 +26,7 @@ Level: TypeAlias = Literal["cycle", "effects"]
 LEVELS: tuple[Level, ...] = ("cycle", "effects")
 DATA = ("a", "b", "d", "c1", "c2", "out_b", "out_c", "product", "mac_out")
 PLACE_OF_ROLE = {"prod": "product"}
+OF_FAULTS = ("f_role", "f_row", "f_col", "f_bit", "f_kind", "f_cycle", "f_layer_out")
 # Roles that stand in row 16 go by the name of what is registered below the mesh.
 BELOW = {"b": "out_b", "d": "out_c", "valid": "out_valid", "id": "out_id", "last": "out_last"}
 BELOW["dataflow"] = "out_control_dataflow"
@@ -43,6 +44,8 @@ def judge(path: Path, control: str = "", levels: tuple[Level, ...] = LEVELS) -> 
     with np.load(path) as file:
         unread = ("trace_", "port_")
         data = {name: file[name] for name in file.files if not name.startswith(unread)}
+    ragged = "f_rows_off" in data
+    check_counts(data, OF_FAULTS if ragged else (*OF_FAULTS, "f_rows"), "f_rows_off")
     roles = data["f_role"].astype(str)
     true = _recorded(data)
     unmasked = np.array([not np.array_equal(rows, data["g_rows"]) for rows in true], dtype=bool)

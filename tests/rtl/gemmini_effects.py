@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,8 @@ def judge_effects(
     Raises:
         UnsupportedError: Requests that effects do not cover.
     """
+    if not faults:
+        return np.zeros(0, dtype=bool)
     program = request_program(requests)
     table = fault_table(faults, program)
     effects = program.footprint(table).effects
@@ -57,11 +61,13 @@ def judge_effects(
     found = outputs.reshape(len(faults), -1, program.rows)
     same = [np.array_equal(found[trial], true[i][:, 2:]) for trial, i in enumerate(chosen.tolist())]
     equal = np.array(same, dtype=bool)
-    if "f_layer_out" in data and is_layer(data, requests):
-        layer = layer_outputs(data, table, program)
-        recorded = data["f_layer_out"][chosen].reshape(len(faults), -1)
-        equal &= (layer == recorded).all(axis=1)
-    return equal
+    if "f_layer_out" not in data:
+        return equal
+    if not is_layer(data, requests):
+        print("effects: the recorded layer is not compared, only its requests", file=sys.stderr)
+        return equal
+    layer = layer_outputs(data, table, program)
+    return equal & (layer == data["f_layer_out"][chosen].reshape(len(faults), -1)).all(axis=1)
 
 
 def request_program(requests: MeshRequests) -> RequestProgram:
@@ -118,7 +124,7 @@ def is_layer(data: dict[str, Any], requests: MeshRequests) -> bool:
     them loads the next.
     """
     size = requests.rows
-    matrix, weight = data["A_im2col"].astype(np.int64), data["W_im2col"].astype(np.int64)
+    matrix, weight = (_tiled(data[name], size) for name in ("A_im2col", "W_im2col"))
     k_tiles, m_tiles = matrix.shape[1] // size, matrix.shape[0] // size
     tiles = matrix.reshape(m_tiles, size, k_tiles, size).transpose(2, 0, 1, 3)
     streams = tiles.reshape(-1, size, size)
@@ -134,11 +140,17 @@ def is_layer(data: dict[str, Any], requests: MeshRequests) -> bool:
     )
 
 
+def _tiled(matrix: NDArray[np.int8], size: int) -> Ints:
+    """A matrix with zeros up to whole tiles."""
+    across = [(0, -extent % size) for extent in matrix.shape]
+    return np.pad(matrix.astype(np.int64), across)
+
+
 def layer_outputs(data: dict[str, Any], faults: Faults, program: RequestProgram) -> Ints:
     """``[trials, outputs]`` of the recorded layer as a network on the mesh."""
-    kernel, maps = data["Wt"].shape, data["X"].shape
-    positions = (maps[0] - kernel[0] + 1) * (maps[1] - kernel[1] + 1)
-    terms = kernel[0] * kernel[1] * kernel[2]
+    kernel = data["Wt"].shape
+    positions = prod(data["f_layer_out"].shape[1:-1])
+    terms = prod(kernel[:3])
     inputs = data["A_im2col"][:positions, :terms].astype(np.int64)
     weight = data["W_im2col"][:terms, : kernel[3]].T.astype(np.int64)
     layers = (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["Row"]
+__all__ = ["Row", "check_counts"]
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,22 @@ class Row:
     tile: int
     unmasked: int
     unmasked_equal: int
+
+
+def check_counts(data: Mapping[str, Any], names: tuple[str, ...], ends: str = "") -> None:
+    """Refuse a file whose arrays are not of as many faults: a fault would be judged by halves.
+
+    Args:
+        data: The file.
+        names: Of arrays with an entry for each fault; those that are not there are left out.
+        ends: Name of an array with one more, where each fault's rows begin and the last ones end.
+
+    Raises:
+        ValueError: They disagree.
+    """
+    counts = {name: len(data[name]) for name in names if name in data}
+    if ends in data:
+        counts[ends] = len(data[ends]) - 1
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise ValueError(f"arrays of different numbers of faults: {said}")

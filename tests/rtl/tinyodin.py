@@ -16,7 +16,7 @@ from accelerators.tinyodin.program import program_of, stimulus_of
 from accelerators.tinyodin.words import PLACES, BitFault, Operation, Workload
 from codesign.effects import Effects
 from codesign.engine.serial import evaluate_events, golden_timeline
-from rtl.rows import Row
+from rtl.rows import Row, check_counts
 
 __all__ = ["CONTROLS", "PLACE_OF_SITE", "judge"]
 
@@ -44,6 +44,8 @@ MOVED_FAULTS: dict[str, Callable[[BitFault], list[BitFault]]] = {
     "ignored": lambda f: [],
 }
 CONTROLS = (*MOVED_FAULTS, *BROKEN_RULES)
+WHERE = ("f_site", "f_index", "f_bit", "f_kind", "f_cycle")
+OF_FAULTS = (*WHERE, "f_hang", "f_snaps", "f_neur_final")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def judge(path: Path, control: str = "", every: int = 1) -> Iterator[Row]:
     """
     with np.load(path) as file:
         data = {name: file[name] for name in file.files if not name.startswith("trace_")}
+    check_counts(data, OF_FAULTS, "f_events_off")
     sites = data["f_site"].astype(str)
     claimed = np.flatnonzero(np.isin(sites, list(PLACE_OF_SITE)))[::every].tolist()
     faults = [_altered(_fault(data, i), control) for i in claimed]
