@@ -52,6 +52,7 @@ class Component:
         signed: Whether a word is two's complement.
         energy: Marginal energy by action (``read``, ``write``, ``op``), per word, in pJ.
         area_um2: Of all its words in one instance, if known.
+        net: Whether it is a wire behind logic: it can be wrong, and stores nothing.
     """
 
     name: str
@@ -62,6 +63,16 @@ class Component:
     signed: bool = True
     energy: dict[str, Quantity] = field(default_factory=dict)
     area_um2: Quantity | None = None
+    net: bool = False
+
+    @property
+    def role_text(self) -> str:
+        """Its role, as people read it.
+
+        >>> Component("mac_out", 32, "psum", net=True).role_text
+        'psum, a net'
+        """
+        return f"{self.role}, a net" if self.net else self.role
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from codesign.errors import DataError, MappingError, StoreError
 from codesign.guards import Clamp, Correct, Recompute
 from codesign.mapping import Activity, Phases
 from codesign.report import MappingView, write_mapping
+from codesign.study.loading import datasheet
+from codesign.study.spec import AcceleratorSpec
 
 
 @pytest.fixture(scope="module")
@@ -262,3 +264,31 @@ def test_a_real_array_is_reported_as_its_mapping_says(tmp_path: Path) -> None:
     missing = (tmp_path / "mapping.html").read_text(encoding="utf-8")
     assert all(f"<li>toy: {name}</li>" in missing for name in cost.missing)
     assert len(cost.missing) > 5
+
+
+def test_registers_are_exposed_and_nets_are_not(tmp_path: Path) -> None:
+    from accelerators import Systolic
+
+    sheet = Systolic(name="a4", rows=4, cols=4, weight_bits=8, input_bits=8, psum_bits=20)
+    design = Design("toy", sample_view().network, sheet.build())
+    write_mapping([MappingView.of(design, design.mapping.cost(Activity(), ()))], tmp_path)
+    row = next(row for row in rows_of(tmp_path, "layers") if row["layer"] == "conv")
+    each = int(row["cycles"]) // 3  # 9 terms: folds of 4, 4 and 1 rows, of 2 channels each
+    exposures = read(tmp_path, "mapping.json")["designs"][0]["exposures"]
+    found = {(one["layer"], one["unit"]): one["bit_cycles"] for one in exposures}
+    # A weight, an input and a sum stand in an element; its product and its adder's output do not.
+    assert found["conv", "array"] == each * (4 + 4 + 1) * 2 * (8 + 8 + 20)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "nets"),
+    [
+        ("generic8_ws", {"array.product", "array.mac_out"}),
+        ("gemmini16", {"array.product", "array.mac_out"}),
+        ("cores4_mesh", {"neuron.spike_line"}),
+        ("tinyodin", {"neurons.write_bus", "neurons.weight", "neurons.extended_weight"}),
+    ],
+)
+def test_nets_of_a_chip_are_told_as_such(sheet: str, nets: set[str]) -> None:
+    chip = datasheet(AcceleratorSpec(datasheet=sheet), Path()).build()
+    assert {f"{u.name}.{c.name}" for u, c in chip.components() if c.net} == nets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codesign.accelerator import Component, Link, Unit
@@ -43,7 +44,7 @@ def units_of(sheet: Cores) -> tuple[Unit, ...]:
         _part(sheet, "membrane", sheet.membrane, "membrane", "per_step", words),
         _part(sheet, "threshold", sheet.threshold, "threshold", "never", words),
         *(_part(sheet, name, wire, "operation", "per_cycle") for name in OPERATIONS),
-        _part(sheet, "spike_line", wire, "spike", "per_cycle"),
+        replace(_part(sheet, "spike_line", wire, "spike", "per_cycle"), net=True),
     )
     memory = _part(sheet, "weights", sheet.weight, "weight", "never", sheet.weight_words)
     axon = _part(sheet, "axon_register", sheet.axon, "activation", "per_tile")

@@ -203,8 +203,10 @@ class Systolic:
                 reload=rewritten.get("input", "per_cycle"),
             ),
             Component("psum_register", self.psum_bits, "psum"),
-            Component("product", product_bits, "product", energy=_energy(op=self.multiply)),
-            Component("mac_out", self.psum_bits, "psum", energy=_energy(op=self.add)),
+            Component(
+                "product", product_bits, "product", energy=_energy(op=self.multiply), net=True
+            ),
+            Component("mac_out", self.psum_bits, "psum", energy=_energy(op=self.add), net=True),
         )
         return Unit(
             "array",

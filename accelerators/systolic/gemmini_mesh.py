@@ -19,8 +19,8 @@ def mesh(rows: int = 16) -> tuple[Unit, Unit]:
             Component("d", 20, "weight"),
             Component("c1", 32, "weight", reload="per_tile"),
             Component("c2", 32, "weight", reload="per_tile"),
-            Component("product", 16, "product"),
-            Component("mac_out", 20, "psum"),
+            Component("product", 16, "product", net=True),
+            Component("mac_out", 20, "psum", net=True),
         ),
     )
     edge = Unit(

@@ -69,9 +69,9 @@ class TinyOdin:
             (
                 Component("memory", 32, "membrane", NEURONS, "per_inference", signed=False),
                 Component("read_register", 32, "membrane", signed=False),
-                Component("write_bus", 32, "membrane", signed=False),
-                Component("weight", 4, "weight"),
-                Component("extended_weight", 12, "weight"),
+                Component("write_bus", 32, "membrane", signed=False, net=True),
+                Component("weight", 4, "weight", net=True),
+                Component("extended_weight", 12, "weight", net=True),
                 Component("address", 8, "spike", signed=False),
             ),
         )

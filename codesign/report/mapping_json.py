@@ -78,6 +78,7 @@ def _accelerator(chip: AcceleratorGraph) -> dict[str, Any]:
                         "signed": part.signed,
                         "energy": part.energy,
                         "area": part.area_um2,
+                        "net": part.net,
                     }
                     for part in unit.components
                 ],

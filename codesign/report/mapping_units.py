@@ -44,7 +44,8 @@ def exposures(view: MappingView) -> dict[tuple[str, str], float]:
         value = scale * many * h.bits * (h.last_cycle - h.first_cycle)
         found[h.layer, h.unit] = found.get((h.layer, h.unit), 0.0) + value
     for unit in view.accelerator.units:
-        bits = sum(part.bits * part.words for part in unit.components if part.role in STORED)
+        stored = [part for part in unit.components if part.role in STORED and not part.net]
+        bits = sum(part.bits * part.words for part in stored)
         if unit.name in told or not bits:
             continue
         for a in view.assignments:

@@ -82,7 +82,7 @@ class MappingView:
                 unit.name,
                 unit.kind,
                 unit.shape,
-                tuple((c.name, c.bits, c.words, c.role) for c in unit.components),
+                tuple((c.name, c.bits, c.words, c.role_text) for c in unit.components),
                 self.layers_on(unit.name),
                 vulnerability=self.losses.get(unit.name),
             )

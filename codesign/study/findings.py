@@ -60,7 +60,7 @@ class UnitPicture:
 
     Attributes:
         name, kind, shape: Of the unit.
-        components: (name, bits, words, role) of each.
+        components: (name, bits, words, role) of each; the role of a net says so.
         layers: Layers mapped there.
         occupancy: Share of instance-cycles in use, 0 to 1, or None.
         vulnerability: Mean loss per fault drawn in it, or None without a campaign.

@@ -154,7 +154,7 @@ def _units(
                 name=unit.name,
                 kind=unit.kind,
                 shape=unit.shape,
-                components=tuple((c.name, c.bits, c.words, c.role) for c in unit.components),
+                components=tuple((c.name, c.bits, c.words, c.role_text) for c in unit.components),
                 layers=tuple(dict.fromkeys(a.layer for a in mine)),
                 occupancy=used / (unit.instances * cycles) if mine and cycles else None,
                 vulnerability=mean_interval(losses, bounds=(-1.0, 1.0)) if losses else None,
