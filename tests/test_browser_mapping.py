@@ -248,3 +248,39 @@ def test_the_page_tells_units_phases_notes_and_what_has_no_price(visits: Any, na
     )
     assert len(shares) >= 2
     assert shares == sorted(shares, reverse=True)
+
+
+def test_layers_at_work_at_one_time_have_a_lane_each_and_the_chip_s_own_time(visits: Any) -> None:
+    page, made = visits["tinyodin"].page, DESIGNS["tinyodin"][0]()
+    passes = made.mapping.assignments()
+    assert len({(a.first_cycle, a.last_cycle) for a in passes}) == 1 < len(passes)  # all the time
+    canvas = page.locator(".gantt canvas").first
+    canvas.scroll_into_view_if_needed()
+    told = []
+    for lane in range(len(passes)):
+        canvas.hover(position={"x": 300, "y": 4 + 20 * lane + 10})
+        told.append(page.locator("#tip").text_content().replace("\u202f", ""))
+    last = passes[0].last_cycle - 1
+    assert told == [f"{a.layer} on neurons: pass 0, updates 0 to {last}" for a in passes]
+    canvas.click(position={"x": 300, "y": 14})
+    assert f"{passes[0].layer}, pass 0: updates 0 to" in page.locator(
+        ".side"
+    ).text_content().replace("\u202f", "")
+    assert table(page.locator(".side"), "updates") == []  # of words, so without a table of passes
+
+
+def test_passes_that_follow_each_other_share_a_lane(visits: Any) -> None:
+    page, made = visits["gemmini16"].page, DESIGNS["gemmini16"][0]()
+    passes = made.mapping.assignments()
+    canvas = page.locator(".gantt canvas").first
+    canvas.scroll_into_view_if_needed()
+    a_cycle = (canvas.bounding_box()["width"] - 96 - 8) / max(
+        a.last_cycle for a in passes
+    )  # names, right margin
+    told = {}
+    for layer in ("conv", "fc"):
+        first = next(a for a in passes if a.layer == layer)
+        middle = (first.first_cycle + first.last_cycle) / 2
+        canvas.hover(position={"x": 96 + middle * a_cycle, "y": 4 + 13})
+        told[layer] = page.locator("#tip").text_content().partition(" ")[0]
+    assert told == {"conv": "conv", "fc": "fc"}

@@ -225,7 +225,7 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
     const told = [page.element("h4", { text: `${unit.name}${chip.place(marked ? marked.ranges : cell.ranges, u)}` })];
     if (marked) {
       told.push(fact(`${chip.layers[marked.layer]}, pass ${marked.number}${marked.step < 0 ? "" : `, step ${marked.step}`}: `
-        + `cycles ${page.count(marked.first)} to ${page.count(marked.last - 1)}, channels ${span(marked.n)}, `
+        + `${chip.time ?? "cycles"} ${page.count(marked.first)} to ${page.count(marked.last - 1)}, channels ${span(marked.n)}, `
         + `terms ${span(marked.k)}, positions ${span(marked.m)}`));
     }
     const rows = [...works].map(([layer, w]) => [chip.layers[layer], page.count(w.passes.size),
@@ -233,7 +233,7 @@ page.chips = [...document.querySelectorAll(".chip")].map((root) => {
     if (unit.words) {
       told.push(...chip.words(u, withWords(u, cell.ranges), { table, span, fact, overlap }));
     } else if (rows.length) {
-      told.push(table(["layer", "passes", "cycles", "channels", "terms", "positions", "when"], rows));
+      told.push(table(["layer", "passes", chip.time ?? "cycles", "channels", "terms", "positions", "when"], rows));
     } else {
       told.push(fact(unit.layers.length ? `Holds for: ${unit.layers.join(", ")}.` : "No layer is mapped here."));
     }

@@ -7,6 +7,22 @@ page.chips.forEach((chip) => {
   if (!chip.count) { root.remove(); return; }
   const MOST_LANES = 16, TOP = 4, AXIS = 26, NAMES = 96;
 
+  // Layers that are at work at one time, each where none is hidden by another: a pass goes on in
+  // the lane of its layer, or in the first that is free.
+  const apart = (mine) => {
+    const found = [];
+    for (const i of [...mine].sort((a, b) => chip.firstOf(a) - chip.firstOf(b))) {
+      const layer = chip.layerOf(i);
+      let lane = found.find((one) => one.layer === layer) ?? found.find((one) => one.end <= chip.firstOf(i));
+      if (!lane && found.length === MOST_LANES) lane = found.at(-1);
+      if (!lane) found.push(lane = { passes: [], end: 0 });
+      lane.passes.push(i);
+      lane.layer = layer;
+      lane.end = Math.max(lane.end, chip.lastOf(i));
+    }
+    return found.map((one) => one.passes);
+  };
+
   // A lane for each core of a unit, at most 16; rows of a unit's lanes stand together.
   const rows = [];
   chip.units.forEach((unit, u) => {
@@ -15,10 +31,11 @@ page.chips.forEach((chip) => {
     if (!mine.length) return;
     const cores = unit.shape.length > 2 || chip.units.some((other) => other.shape.length > 2 && other.shape[0] === unit.shape[0])
       ? unit.shape[0] : 1;
-    const lanes = Array.from({ length: Math.min(cores, MOST_LANES) }, () => []);
-    for (const i of mine) lanes[Math.floor(cores > 1 ? chip.laneOf(i) * lanes.length / cores : 0)].push(i);
+    let lanes = Array.from({ length: Math.min(cores, MOST_LANES) }, () => []);
+    if (cores > 1) for (const i of mine) lanes[Math.floor(chip.laneOf(i) * lanes.length / cores)].push(i);
+    else lanes = apart(mine);
     const height = lanes.length > 1 ? Math.max(9, 40 / lanes.length) : 26;
-    rows.push({ u, lanes, height });
+    rows.push({ u, lanes, height, named: cores === 1 && height >= 18 });
   });
   let y = TOP;
   for (const row of rows) { row.top = y; y += row.lanes.length * row.height + 10; }
@@ -65,7 +82,8 @@ page.chips.forEach((chip) => {
     for (const tick of ticks()) {
       const x = Math.round(toX(tick)) + 0.5;
       context.beginPath(); context.moveTo(x, TOP); context.lineTo(x, bottom + 4); context.stroke();
-      context.fillText(page.count(tick), x, bottom + 14);
+      const told = page.count(tick), half = context.measureText(told).width / 2;
+      context.fillText(told, Math.min(x, width - half), bottom + 14);
     }
     for (const row of rows) {
       context.textAlign = "right";
@@ -93,7 +111,7 @@ page.chips.forEach((chip) => {
             context.strokeRect(x, top, wide, tall); context.lineWidth = 1; context.strokeStyle = hair;
           }
         }
-        if (row.lanes.length === 1) label(context, lane, top + tall / 2, paper);
+        if (row.named) label(context, lane, top + tall / 2, paper);
       });
       context.restore();
     }
@@ -167,7 +185,7 @@ page.chips.forEach((chip) => {
     if (i < 0) { page.tip.hide(); return; }
     const one = chip.read(i);
     page.tip.show(`${chip.layers[one.layer]} on ${chip.units[one.unit].name}${chip.place(one.ranges)}: pass ${one.number}`
-      + `${one.step < 0 ? "" : `, step ${one.step}`}, cycles ${page.count(one.first)} to ${page.count(one.last - 1)}`, event.clientX, event.clientY);
+      + `${one.step < 0 ? "" : `, step ${one.step}`}, ${chip.time ?? "cycles"} ${page.count(one.first)} to ${page.count(one.last - 1)}`, event.clientX, event.clientY);
   });
   canvas.addEventListener("pointerup", (event) => {
     const clicked = drag && !drag.moved;

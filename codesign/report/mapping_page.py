@@ -132,7 +132,8 @@ def _page(views: Sequence[MappingView]) -> str:
             figure = replace(figure, body=body)
         tables = ("assignments", "holdings") if view.holdings else ("assignments",)
         chips.append(Figure(figure.title, figure.reading, figure.body, tables))
-        data.append(chip_data(view.name, *one, view.network.steps, (), view.holdings))
+        known = chip_data(view.name, *one, view.network.steps, (), view.holdings)
+        data.append(known | {"time": view.time})
     sections = (
         Section("chip", "The chip and who is on it", tuple(chips)),
         Section("layers", "Layers", tuple(f for view in views for f in layer_figures(view))),
