@@ -286,7 +286,13 @@ def test_registers_are_exposed_and_nets_are_not(tmp_path: Path) -> None:
         ("generic8_ws", {"array.product", "array.mac_out"}),
         ("gemmini16", {"array.product", "array.mac_out"}),
         ("cores4_mesh", {"neuron.spike_line"}),
-        ("tinyodin", {"neurons.write_bus", "neurons.weight", "neurons.extended_weight"}),
+        (
+            "tinyodin",
+            {
+                *("neurons.write_bus", "neurons.weight", "neurons.extended_weight"),
+                *("neurons.address", "synapses.address"),
+            },
+        ),
     ],
 )
 def test_nets_of_a_chip_are_told_as_such(sheet: str, nets: set[str]) -> None:

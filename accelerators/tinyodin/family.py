@@ -72,7 +72,7 @@ class TinyOdin:
                 Component("write_bus", 32, "membrane", signed=False, net=True),
                 Component("weight", 4, "weight", net=True),
                 Component("extended_weight", 12, "weight", net=True),
-                Component("address", 8, "spike", signed=False),
+                Component("address", 8, "spike", signed=False, net=True),
             ),
         )
         synapses = Unit(
@@ -82,7 +82,7 @@ class TinyOdin:
             (
                 Component("memory", 32, "weight", SYNAPSE_WORDS, "never", signed=False),
                 Component("read_register", 32, "weight", signed=False),
-                Component("address", 13, "spike", signed=False),
+                Component("address", 13, "spike", signed=False, net=True),
             ),
         )
         queue = Unit("queue", "queue", (), (Component("events", 12, "spike", 128, signed=False),))
