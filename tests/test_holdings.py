@@ -143,3 +143,14 @@ def test_spikes_cores_reach_what_their_columns_sum():
     found = reach_of(design, design.accelerator.unit("axon_in"))
     assert found is not None
     assert found.largest == pytest.approx(2 / 7)  # x 3, fc1 2, s1 2
+
+
+def test_a_dead_router_and_core_reach_what_passes_and_a_port_what_it_hands_on():
+    # On 2 x 2 cores, core 0 takes two of three inputs, holds fc1's two sums, and sends s1.
+    design = Design("d", chain((3, 2), 2), TINY.build())
+    found = {u.name: reach_of(design, u) for u in design.accelerator.units}
+    told = {name: (one.component, one.places, one.largest) for name, one in found.items() if one}
+    assert told["router"] == ("*", 4, pytest.approx(4 / 7))  # no input comes, no output leaves
+    assert told["core"] == ("*", 4, pytest.approx(2 / 7))
+    assert told["mesh_link"][:2] == ("*", 16)
+    assert told["port"] == ("code", 4, pytest.approx(2 / 7))  # a spike's code held at 0 is lost

@@ -12,6 +12,7 @@ from codesign.report.mapping_tables import mapping_tables
 from codesign.report.mapping_units import exposure_cells, uses
 from codesign.report.mapping_view import MappingView
 from codesign.report.numbers import count, points, share, si
+from codesign.study.reach import Reach
 
 __all__ = ["energy_figure", "layer_figures", "unit_figure"]
 
@@ -137,7 +138,7 @@ def unit_figure(view: MappingView) -> Figure:
         reading += f" Looked at, evenly spread: {', '.join(looked)}."
     silent = [u.name for u in view.accelerator.units if u.name not in view.reaches]
     if silent:
-        reading += f" Faults in {', '.join(silent)} are not modelled."
+        reading += f" Nothing broken for good is modelled in {', '.join(silent)}."
     if not view.losses:
         reading += " No campaign of this design is in the study's results."
     return Figure(title, reading, html_table(headings, rows, sortable=True), ("units",))
@@ -153,7 +154,7 @@ def _unit_row(view: MappingView, use: dict[str, Any], timed: bool) -> tuple[Show
     row: list[Shown] = [
         use["unit"],
         (passing, float(sum(elements.values())) if elements else None),
-        (f"{share(reach.largest)} ({reach.component})", reach.largest) if reach else ("", None),
+        (f"{share(reach.largest)} ({_broken(reach)})", reach.largest) if reach else ("", None),
         (share(reach.mean), reach.mean) if reach else ("", None),
         _shown(use["occupancy"], share),
         _shown(exposed, _figures),
@@ -164,6 +165,10 @@ def _unit_row(view: MappingView, use: dict[str, Any], timed: bool) -> tuple[Show
     if view.losses:
         row.append((points(lost), lost.value) if lost else ("", None))
     return tuple(row)
+
+
+def _broken(reach: Reach) -> str:
+    return "dead" if reach.component == "*" else reach.component
 
 
 def _figures(value: float) -> str:

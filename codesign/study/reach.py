@@ -33,7 +33,8 @@ class Reach:
     of it.
 
     Attributes:
-        component: The one that touches most.
+        component: The one that touches most; ``*`` is a dead instance, where the family claims
+            nothing of its components.
         largest: Share touched by one instance of the component, or one word of a memory.
         mean: Of all that were looked at.
         looked_at: How many these are.
@@ -55,15 +56,33 @@ def reach_of(design: Design, unit: Unit) -> Reach | None:
         unit: Of its chip.
     """
     grids = _grids(design)
-    found = []
-    for part in unit.components:
+    found = [one for part in unit.components if (one := _of_part(design, unit, part, grids))]
+    if not found:
+        return _of_part(design, unit, None, grids)
+    return max(found, key=lambda one: (one.largest, one.mean))
+
+
+def _of_part(design: Design, unit: Unit, part: Component | None, grids: Grids) -> Reach | None:
+    """Of a component stuck at 1, or at 0 where that is refused or touches nothing; or all of it."""
+    found = None
+    for model in _lasting(part):
+        if found and found.largest:
+            break
         try:
-            shares, places = _shares(design, unit, part, grids)
+            shares, places = _shares(design, unit, part, model, grids)
         except (FaultError, UnsupportedError):
             continue  # a kind of fault that this family does not claim
         largest, mean = float(shares.max()), float(shares.mean())
-        found.append(Reach(part.name, largest, mean, len(shares), places))
-    return max(found, key=lambda one: (one.largest, one.mean), default=None)
+        found = Reach("*" if part is None else part.name, largest, mean, len(shares), places)
+    return found
+
+
+def _lasting(part: Component | None) -> tuple[FaultModel, ...]:
+    if part is None:
+        return (FaultModel.dead,)
+    if part.role == "operation":
+        return (FaultModel.skip,)
+    return FaultModel.stuck1, FaultModel.stuck0
 
 
 def _grids(design: Design) -> Grids:
@@ -79,14 +98,19 @@ def _grids(design: Design) -> Grids:
 
 
 def _shares(
-    design: Design, unit: Unit, part: Component, grids: Grids
+    design: Design, unit: Unit, part: Component | None, model: FaultModel, grids: Grids
 ) -> tuple[NDArray[np.float64], int]:
     """``[places looked at]`` share of the values that each touches, and how many places exist."""
-    bits = np.arange(0, part.bits, STRIDE) if part.words > 1 else np.zeros(1, dtype=np.int64)
-    places = unit.instances * part.words
+    words = 1 if part is None else part.words
+    bits = np.arange(0, part.bits if part else 1, STRIDE) if words > 1 else np.zeros(1, np.int64)
+    places = unit.instances * words
     count = min(places, max(1, MOST_BITS // len(bits)))
     picked = np.arange(count) * places // count
-    faults = _faults(design, unit, part, np.repeat(picked, len(bits)), np.tile(bits, count))
+    faults = np.zeros(count * len(bits), dtype=FAULT)
+    faults["part"], faults["model"] = _index(design, unit, part), model
+    faults["bit"], faults["last"], faults["execution"] = np.tile(bits, count), -1, -1
+    faults["event"] = np.arange(len(faults))
+    faults["instance"], faults["word"] = np.divmod(np.repeat(picked, len(bits)), words)
     trial = np.repeat(np.arange(count), len(bits))
     faults["trial"] = trial
     effects = design.mapping.footprint(Faults(faults, count), 1).effects
@@ -98,24 +122,13 @@ def _shares(
     return shares, places
 
 
-def _faults(
-    design: Design,
-    unit: Unit,
-    part: Component,
-    place: NDArray[np.int64],
-    bit: NDArray[np.int64],
-) -> NDArray[np.void]:
-    """Bits stuck for good, or operations skipped, in places ``instance · words + word``."""
-    pairs = design.accelerator.components()
-    index = next(i for i, (u, c) in enumerate(pairs) if u.name == unit.name and c is part)
-    faults = np.zeros(len(place), dtype=FAULT)
-    faults["part"], faults["bit"], faults["last"] = index, bit, -1
-    faults["event"] = np.arange(len(place))
-    faults["instance"], faults["word"] = np.divmod(place, part.words)
-    operation = part.role == "operation"
-    faults["model"] = FaultModel.skip if operation else FaultModel.stuck1
-    faults["execution"] = -1
-    return faults
+def _index(design: Design, unit: Unit, part: Component | None) -> int:
+    """Of a component, or of whole instances, as `codesign.faults.FAULT` has it."""
+    chip = design.accelerator
+    if part is None:
+        return -1 - [u.name for u in chip.units].index(unit.name)
+    pairs = chip.components()
+    return next(i for i, (u, c) in enumerate(pairs) if u.name == unit.name and c is part)
 
 
 def _touched(rows: NDArray[np.void], grids: Grids) -> int:
