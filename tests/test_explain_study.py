@@ -85,6 +85,10 @@ MISTAKES = [
     (["array[0,8].weight_register:7"], "array has instances of shape (8, 8)"),
     (["array[0,0].weight_register:7", "--design", "cn"], "no design 'cn'; did you mean 'cnn'?"),
     (["array[0,0].weight_register:7", "--sample", "10"], "sample 10: the run has samples 0..9"),
+    (["array[0,0].psum_register:7@cycle=3", "--sample", "10"], "sample 10: the run has samples"),
+    (["array[0,0].psum_register:7@cycle=3", "--sample=-1"], "sample -1: the run has samples 0..9"),
+    (["array[0,0].psum_register:7@cycle=-1"], "execution=N, counted from 0\n"),
+    (["array[0,0].psum_register:7@cyle=1"], "counted from 0; did you mean 'cycle'?"),
 ]
 
 
@@ -93,6 +97,15 @@ def test_a_mistake_ends_with_2_and_the_nearest_right_name(typed, words, message)
     code, out, err = typed("explain", "small.yaml", *words)
     assert (code, out) == (2, "")
     assert message in err
+
+
+def test_a_site_that_no_chip_has_is_named_before_anything_is_trained(typed, folder):
+    text = (folder / "small.yaml").read_text().replace("title: small", "title: never run")
+    (folder / "never.yaml").write_text(text)
+    for site in ("arry[0,0].weight_register:7", "array[0,8].weight_register:7"):
+        code, _, err = typed("explain", "never.yaml", site)
+        assert (code, err.startswith("codesign: ")) == (2, True)
+    assert not (folder / "out" / "never").exists()
 
 
 def test_a_trial_is_replayed_and_explained(typed):

@@ -97,10 +97,10 @@ def _rest(text: str, rest: str) -> tuple[FaultModel | None, dict[str, tuple[int,
                 raise FaultError(f"{text!r} names two models, {model.name} and {word}")
             model = FaultModel[word]
         elif "=" in word:
-            known = ("cycle", "inference", "execution")
+            known, name = ("cycle", "inference", "execution"), word.partition("=")[0]
             raise FaultError(
                 f"{text!r}: {word!r} is no time; expected cycle=N, cycle=N..M, inference=N or "
-                f"execution=N{nearest(word.partition('=')[0], known)}"
+                f"execution=N, counted from 0{'' if name in known else nearest(name, known)}"
             )
         elif word:
             raise FaultError(

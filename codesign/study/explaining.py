@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from codesign.accelerator import AcceleratorGraph
 from codesign.design import Design
-from codesign.errors import FaultError, StudyError, nearest
+from codesign.errors import DataError, FaultError, StudyError, nearest
 from codesign.events import EventProgram
 from codesign.faults import Faults
 from codesign.samples import Samples
@@ -41,14 +42,21 @@ def explain_fault(
         say: Gets one line a stage.
 
     Raises:
+        DataError: No such sample.
         FaultError: No chip of the study can have this fault; the nearest right name is offered.
         StudyError: No such design.
     """
+    if name is None:
+        chips = [study.families[d.accelerator].build() for d in study.spec.designs.values()]
+        _chip_with(text, chips)  # says what is wrong before anything is trained
     built = build(study, output_folder(study), say)
     design = _design(built, name, text)
+    samples = built.coded(design.name)
+    if sample is not None and not 0 <= sample < len(samples):
+        raise DataError(f"sample {sample}: the run has samples 0..{len(samples) - 1}")
     fault = parse_fault(text, design.accelerator, sample or 0)
     faults = Faults.of([[fault]], design.accelerator)
-    return explained_text(design, faults, built.coded(design.name), sample)
+    return explained_text(design, faults, samples, sample)
 
 
 def explained_text(design: Design, faults: Faults, samples: Samples, sample: int | None) -> str:
@@ -72,18 +80,24 @@ def _design(built: Built, name: str | None, text: str) -> Design:
         if name not in built.designs:
             raise StudyError(f"the study has no design {name!r}{nearest(name, built.designs)}")
         return built.designs[name]
+    chips = [design.accelerator for design in built.designs.values()]
+    return list(built.designs.values())[_chip_with(text, chips)]
+
+
+def _chip_with(text: str, chips: Sequence[AcceleratorGraph]) -> int:
+    """Index of the first chip that can have a fault."""
     unit = re.split(r"[^A-Za-z0-9_]", text.strip(), maxsplit=1)[0]
-    units = {u.name for d in built.designs.values() for u in d.accelerator.units}
+    units = {u.name for chip in chips for u in chip.units}
     if unit not in units:
         raise FaultError(
             f"{text!r}: no chip of the study has a unit {unit!r}{nearest(unit, units)}"
         )
-    has_it = [d for d in built.designs.values() if unit in {u.name for u in d.accelerator.units}]
-    for design in has_it:
+    has_it = [i for i, chip in enumerate(chips) if unit in {u.name for u in chip.units}]
+    for i in has_it:
         try:
-            parse_fault(text, design.accelerator)
+            parse_fault(text, chips[i])
         except FaultError:
             continue
-        return design
-    parse_fault(text, has_it[0].accelerator)  # says what is wrong
+        return i
+    parse_fault(text, chips[has_it[0]])  # says what is wrong
     return has_it[0]
