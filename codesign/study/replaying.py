@@ -55,11 +55,13 @@ def replay(
     lines = [f"{name}: {value}" for name, value in asdict(row).items()]
     lines += [f"fault: {fault.site} {fault.model.name}" for fault in listed]
     with Results(folder / "results.sqlite") as results:
-        stored = [r for r in results.rows(campaign.task.digest, trial + 1) if r.trial == trial]
+        rows = results.rows(campaign.task.digest)
+    stored = [r for r in rows if r.trial == trial]
     if stored and stored[0] != row:
         raise StudyError(f"{campaign.name} trial {trial}: the stored row differs: {stored[0]}")
     lines += ["", _explained(campaign, trial, sample), ""]
-    lines.append("stored row: equal" if stored else "stored row: none yet")
+    none = f"stored row: none yet; of this campaign {len(rows)} trials are stored"
+    lines.append("stored row: equal" if stored else none)
     return "\n".join(lines)
 
 
