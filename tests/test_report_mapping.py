@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from json_problems import problems
 from sample_mapping import sample_view
+from test_tinyodin import network as spiking
 
 from codesign.design import Design
 from codesign.errors import DataError, MappingError, StoreError
@@ -298,3 +299,16 @@ def test_registers_are_exposed_and_nets_are_not(tmp_path: Path) -> None:
 def test_nets_of_a_chip_are_told_as_such(sheet: str, nets: set[str]) -> None:
     chip = datasheet(AcceleratorSpec(datasheet=sheet), Path()).build()
     assert {f"{u.name}.{c.name}" for u, c in chip.components() if c.net} == nets
+
+
+def test_layers_of_a_chip_of_words_take_the_words_that_hold_them(tmp_path: Path) -> None:
+    chip = datasheet(AcceleratorSpec(datasheet="tinyodin"), Path()).build()
+    design = Design("serial", spiking(np.random.default_rng(0), (16, 20, 4)), chip)
+    cost = design.mapping.cost(Activity({"x": 12.0, "lif0": 5.0, "lif1": 3.0}), ())
+    write_mapping([MappingView.of(design, cost)], tmp_path)
+    shares = {row["layer"]: row["occupancy"] for row in rows_of(tmp_path, "layers")}
+    neurons = {name: float(shares[name]) for name in ("lif0", "lif1")}
+    assert neurons == {"lif0": 20 / 256, "lif1": 4 / 256}  # a word a neuron, all the time
+    assert 0 < float(shares["fc0"]) < 0.05  # of 8,192 words
+    unit = next(row for row in rows_of(tmp_path, "units") if row["unit"] == "neurons")
+    assert float(unit["occupancy"]) == pytest.approx(sum(neurons.values()))

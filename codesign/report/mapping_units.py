@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from codesign.accelerator import Unit
-from codesign.mapping import Assignment, Phases
+from codesign.mapping import Assignment, Holding, Phases
 from codesign.report.chip_data import STORED
 from codesign.report.mapping_view import MappingView
 from codesign.report.tables import Cell, Table, interval_cells, interval_columns
@@ -62,11 +62,21 @@ def layer_exposure(view: MappingView, layer: str) -> float | None:
 
 
 def layer_occupancy(view: MappingView, layer: str) -> float | None:
-    """Share of instances and cycles that a layer takes, of the unit it takes most of."""
+    """Share of instances and cycles that a layer takes, of the unit it takes most of.
+
+    Of units whose words are told, the share of words; these count where it takes no other unit.
+    """
+    told = {h.unit for h in view.holdings}
     shares = [
         sum(_instance_cycles(view, unit, a) for a in mine) / (unit.instances * _end(view))
         for unit in view.accelerator.units
-        if (mine := [a for a in view.assignments if (a.layer, a.unit) == (layer, unit.name)])
+        if unit.name not in told
+        and (mine := [a for a in view.assignments if (a.layer, a.unit) == (layer, unit.name)])
+    ]
+    shares = shares or [
+        _word_share(view, unit, held)
+        for unit in view.accelerator.units
+        if (held := [h for h in view.holdings if (h.layer, h.unit) == (layer, unit.name)])
     ]
     return min(1.0, max(shares)) if shares else None
 
@@ -164,19 +174,24 @@ def _occupancy(view: MappingView, unit: Unit) -> float | None:
     """Share of instances (of words, in a memory whose words are told) and cycles in use."""
     held = [h for h in view.holdings if h.unit == unit.name]
     if held:
-        words = unit.component(held[0].component).words * unit.instances
-        used = sum(
-            (h.words[1] - h.words[0])
-            * prod(stop - start for start, stop in h.instances)
-            * (h.last_cycle - h.first_cycle)
-            for h in held
-        )
-        return min(1.0, used / (words * _end(view)))  # two tensors may share a word
+        return min(1.0, _word_share(view, unit, held))  # two tensors may share a word
     mine = [a for a in view.assignments if a.unit == unit.name]
     if not mine:
         return None
     used = sum(_instance_cycles(view, unit, a) for a in mine)
     return used / (unit.instances * _end(view))
+
+
+def _word_share(view: MappingView, unit: Unit, held: Sequence[Holding]) -> float:
+    """Share of a memory's words and of an execution that some holdings take."""
+    words = unit.component(held[0].component).words * unit.instances
+    used = sum(
+        (h.words[1] - h.words[0])
+        * prod(stop - start for start, stop in h.instances)
+        * (h.last_cycle - h.first_cycle)
+        for h in held
+    )
+    return used / (words * _end(view))
 
 
 def _elements(view: MappingView, unit: Unit) -> dict[str, int]:
