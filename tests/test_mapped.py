@@ -152,3 +152,10 @@ def test_losses_of_a_run_of_the_same_design_stand_in_the_unit_table(written, tmp
     assert rows["dram"]["vulnerability"] == ""
     page = (tmp_path / "map" / "mapping.html").read_text(encoding="utf-8")
     assert "lost to one fault, points" in page
+
+
+def test_mitigations_that_are_left_out_are_named_once(written):
+    ecc = "mitigations: {ecc: {use: mitigation:ErrorCorrection, places: [weight]}}\n"
+    (mapped,) = mapped_designs(written(text=STUDY + ecc), unheard)
+    assert mapped.design.guards == ()
+    assert mapped.notes[-1] == "Designs stand here unprotected, without ecc."

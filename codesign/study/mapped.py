@@ -57,6 +57,7 @@ def mapped_designs(study: LoadedStudy, say: Callable[[str], None]) -> tuple[Mapp
     splits, about = _data(study)
     for line in about:
         say(f"data      {line}")
+    bare = _bare(study)
     networks: dict[str, tuple[NetworkGraph, tuple[str, ...]]] = {}
     found = []
     for name, spec in study.spec.designs.items():
@@ -69,8 +70,14 @@ def mapped_designs(study: LoadedStudy, say: Callable[[str], None]) -> tuple[Mapp
         test = splits.test.take(min(study.spec.effort.samples, len(splits.test)))
         golden = pick.run_golden(design.program, graph.coding.apply(test))
         cost = design.mapping.cost(Activity(**pick.activity(golden)), design.guards)
-        found.append(Mapped(design, cost, (*about, *notes)))
+        found.append(Mapped(design, cost, (*about, *notes, *bare)))
     return tuple(found)
+
+
+def _bare(study: LoadedStudy) -> tuple[str, ...]:
+    """A sentence on the mitigations that are not there; they ask for trained networks."""
+    names = ", ".join(study.spec.mitigations)
+    return (f"Designs stand here unprotected, without {names}.",) if names else ()
 
 
 def _data(study: LoadedStudy) -> tuple[Splits, tuple[str, ...]]:
