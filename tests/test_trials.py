@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +29,7 @@ from toy_trials import (
 
 from codesign.study.progress import Progress
 from codesign.study.results import Results, TrialRow
-from codesign.study.trials import Job, Outcome, run_trials
+from codesign.study.trials import Outcome, run_trials
 
 ROOT = Path(__file__).parents[1]
 
@@ -99,17 +100,20 @@ def test_every_task_progresses_before_any_is_finished(path: Path) -> None:
     assert changes < 25  # of 80 chunks: a worker that keeps what one task needs is not fooled
 
 
-def test_a_job_says_how_many_of_its_trials_go_out_together(path: Path) -> None:
+def test_trials_that_take_little_are_handed_out_many_at_a_time(path: Path) -> None:
     sizes: dict[str, list[int]] = {}
 
     def work(task: str, trials: Sequence[int]) -> list[TrialRow]:
         sizes.setdefault(task, []).append(len(trials))
+        if task == toy_task(1).digest:
+            time.sleep(0.4)  # for two trials: no more than five take a second
         return toy_work(task, trials)
 
-    many = Job(toy_task(0), 20, together=16)
     with Results(path) as results:
-        run_trials(results, [many, Job(toy_task(1), 9)], lambda: work, chunk=4)
-    assert sizes == {toy_task(0).digest: [16, 4], toy_task(1).digest: [4, 4, 1]}
+        run_trials(results, jobs([50, 9]), lambda: work, chunk=2, most=16)
+    assert sizes[toy_task(0).digest][:2] == [2, 16]
+    assert sizes[toy_task(1).digest][0] == 2
+    assert max(sizes[toy_task(1).digest]) <= 5
 
 
 @pytest.mark.parametrize("workers", [1, 2])

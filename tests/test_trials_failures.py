@@ -148,11 +148,9 @@ def test_no_workers_and_empty_chunks_are_refused(how: dict[str, int], path: Path
         )
 
 
-def test_jobs_of_nothing_are_refused() -> None:
+def test_no_trials_are_refused() -> None:
     with pytest.raises(StudyError, match="toy 3: trials=0, expected at least 1"):
         Job(toy_task(3), 0)
-    with pytest.raises(StudyError, match="toy 3: together=0, expected at least 1"):
-        Job(toy_task(3), 5, together=0)
 
 
 @pytest.mark.parametrize("looks", [(0, 5), (5, 5), (9, 5)])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from codesign.engine import pick
 from codesign.engine.observables import predictions
 from codesign.errors import StudyError
 from codesign.looks import narrow_enough, planned_looks
-from codesign.scenarios import SingleFaults
 from codesign.study.building import Built, build, scenario_of
 from codesign.study.campaign import Campaign, make_worker
 from codesign.study.conclude import Concluded
@@ -39,7 +37,7 @@ __all__ = ["campaigns_of", "claim", "jobs_of", "output_folder", "run_study", "st
 OWNER = "study"
 FIRST_LOOK = 20  # an interval of fewer trials says little about what was not seen
 CHUNK = 10
-SINGLE_FAULTS = 64  # trials of one fault in a chunk: they take less than handing them out does
+MOST = 128  # trials in a chunk, where one takes less than handing it out does
 
 Say = Callable[[str], None]
 
@@ -139,10 +137,7 @@ def _run(
     effort = built.study.spec.effort
     planned = plan(built.study.spec)
     wanted = [(c.task, p.trials) for c, p in zip(campaigns, planned, strict=True)]
-    jobs = [
-        replace(job, together=SINGLE_FAULTS) if isinstance(c.scenario, SingleFaults) else job
-        for job, c in zip(jobs_of(wanted, effort.half_width), campaigns, strict=True)
-    ]
+    jobs = jobs_of(wanted, effort.half_width)
     workers = effort.workers or os.cpu_count() or 1
     left = sum(len(results.missing(results.add_task(job.task), job.trials)) for job in jobs)
     say(f"campaigns {len(jobs)}, {left} of {sum(job.trials for job in jobs)} trials to run")
@@ -153,6 +148,7 @@ def _run(
         partial(make_worker, tuple(campaigns)),
         workers=min(workers, max(1, left // CHUNK)),
         chunk=CHUNK,
+        most=MOST,
         stop=stop_rule(jobs, effort.half_width),
         progress=progress,
     )

@@ -17,6 +17,8 @@ from codesign.study.rows import Task, TrialRow
 
 __all__ = ["Chunk", "Job", "Outcome", "Schedule", "StopRule"]
 
+CHUNK_SECONDS = 1.0  # from handing out to storing, where trials are fast enough to be many
+
 StopRule = Callable[[str, list[TrialRow]], bool]
 """Whether a task, named by its digest, needs no more trials than these, which are 0, 1, … n-1."""
 
@@ -30,19 +32,15 @@ class Job:
         trials: How many, at most; at least 1.
         looks: Numbers of trials, rising, after which the stop rule is asked; planned before the
             first trial runs. Those from ``trials`` on are not reached.
-        together: How many to hand out together, at most; None: what the schedule says.
     """
 
     task: Task
     trials: int
     looks: tuple[int, ...] = ()
-    together: int | None = None
 
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise StudyError(f"{self.task.name}: trials={self.trials}, expected at least 1")
-        if self.together is not None and self.together < 1:
-            raise StudyError(f"{self.task.name}: together={self.together}, expected at least 1")
         if list(self.looks) != sorted(set(self.looks)) or any(look < 1 for look in self.looks):
             raise StudyError(
                 f"{self.task.name}: looks={self.looks}, expected rising numbers from 1 on"
@@ -100,16 +98,22 @@ class Schedule:
     Args:
         results: Where trials are stored.
         jobs: What is wanted; no task twice.
-        chunk: How many trials of a job that does not say so to hand out together, at most.
+        chunk: How many trials to hand out together, at most.
         stop: Asked at each planned look.
+        most: Up to how many to hand out together where a trial takes little; none: ``chunk``.
     """
 
     def __init__(
-        self, results: Results, jobs: Sequence[Job], chunk: int, stop: StopRule | None
+        self,
+        results: Results,
+        jobs: Sequence[Job],
+        chunk: int,
+        stop: StopRule | None,
+        most: int | None = None,
     ) -> None:
         _require_different(jobs)
-        self._courses = [_Course(results, job, stop) for job in jobs]
-        self._chunk = chunk
+        self._courses = [_Course(results, job, stop, chunk) for job in jobs]
+        self._chunk, self._most = chunk, max(chunk, most or chunk)
         self._turns = self._take_turns()
         self._again: deque[Chunk] = deque()
 
@@ -129,9 +133,12 @@ class Schedule:
             return self._again.popleft()
         return next(self._turns, None)
 
-    def stored(self, chunk: Chunk) -> None:
-        """All of the chunk is in the store."""
-        self._courses[chunk.job].stored(len(chunk.trials))
+    def stored(self, chunk: Chunk, seconds: float) -> None:
+        """All of the chunk is in the store, so long after it was handed out."""
+        fitting = int(len(chunk.trials) * CHUNK_SECONDS / max(seconds, 1e-9))
+        course = self._courses[chunk.job]
+        course.chunk = min(max(self._chunk, fitting), self._most)
+        course.stored(len(chunk.trials))
 
     def lost(self, chunk: Chunk) -> None:
         """Nothing came of the chunk: it is the next one to be handed out again."""
@@ -147,7 +154,7 @@ class Schedule:
             handed = False
             for number, course in enumerate(self._courses):
                 for _ in range(turn):
-                    trials = course.take(course.together or self._chunk)
+                    trials = course.take()
                     if not trials:
                         break
                     handed = True
@@ -161,10 +168,10 @@ class Schedule:
 class _Course:
     """One job on its way from look to look."""
 
-    def __init__(self, results: Results, job: Job, stop: StopRule | None) -> None:
+    def __init__(self, results: Results, job: Job, stop: StopRule | None, chunk: int) -> None:
+        self.chunk = chunk
         self.task = results.add_task(job.task)
         self.name = job.task.name
-        self.together = job.together
         self.left = len(results.missing(self.task, job.trials))
         self.done = job.trials - self.left
         self._results = results
@@ -177,9 +184,9 @@ class _Course:
         self._begin_leg()
         self._settle()
 
-    def take(self, most: int) -> tuple[int, ...]:
-        """Up to so many trials of the present leg; none if all of it is handed out."""
-        count = min(most, len(self._waiting))
+    def take(self) -> tuple[int, ...]:
+        """A chunk of the present leg; no trials if all of it is handed out."""
+        count = min(self.chunk, len(self._waiting))
         self._running += count
         return tuple(self._waiting.popleft() for _ in range(count))
 

@@ -6,6 +6,7 @@ alone, not on workers, chunks, order, or on how often the run was killed.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -34,6 +35,7 @@ def run_trials(
     *,
     workers: int = 1,
     chunk: int = 16,
+    most: int | None = None,
     stop: StopRule | None = None,
     progress: Progress | None = None,
 ) -> list[Outcome]:
@@ -52,6 +54,7 @@ def run_trials(
             top of a module, or `functools.partial` of one. It also sets the torch threads.
         workers: Processes; with 1, this one.
         chunk: How many trials a worker gets at a time, at most. Rows do not depend on it.
+        most: Up to how many it gets where they take less than a second; none: ``chunk``.
         stop: Asked at the looks of each job, with trials 0 … n-1 in index order.
         progress: Told how far it is; without, nothing is written.
 
@@ -65,7 +68,7 @@ def run_trials(
     """
     if workers < 1 or chunk < 1:
         raise StudyError(f"workers={workers}, chunk={chunk}: expected at least 1 of each")
-    schedule = Schedule(results, jobs, chunk, stop)
+    schedule = Schedule(results, jobs, chunk, stop, most)
     loop = _Loop(results, schedule, make_worker, progress or Progress(quiet=True))
     loop.progress.start(schedule.done, schedule.left)
     try:
@@ -93,12 +96,14 @@ class _Loop:
         self.make_worker = make_worker
         self.progress = progress
         self.deadly: list[str] = []
+        self.handed_out: dict[Chunk, float] = {}
 
     def run_here(self) -> None:
         """Run everything in this process."""
         work = None
         while chunk := self.schedule.next_chunk():
             work = work or self.make_worker()
+            self.handed_out[chunk] = time.monotonic()
             with _naming(chunk):
                 rows = work(chunk.task, list(chunk.trials))
             self.keep(chunk, rows)
@@ -132,6 +137,7 @@ class _Loop:
         try:
             while True:
                 while not lost and len(running) < most and (chunk := self.schedule.next_chunk()):
+                    self.handed_out[chunk] = time.monotonic()
                     try:
                         running[crew.submit(chunk.task, list(chunk.trials))] = chunk
                     except BrokenProcessPool:
@@ -183,6 +189,7 @@ class _Loop:
         """Run trials one by one, taking them from the left: the one that kills its process."""
         while trials:
             trial = trials.popleft()
+            self.handed_out[trial] = time.monotonic()
             if self.collect(crew.submit(trial.task, list(trial.trials)), trial):
                 return trial
         return None
@@ -205,7 +212,7 @@ class _Loop:
         except KeyboardInterrupt:
             self.results.add_rows(rows)  # undone or done: what is there already does no harm
             raise
-        self.schedule.stored(chunk)
+        self.schedule.stored(chunk, time.monotonic() - self.handed_out.pop(chunk))
         self.progress.advance(len(rows), self.schedule.left)
 
 
