@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from cores_cases import SMALL
@@ -13,8 +15,12 @@ from accelerators.systolic.family import Memory
 from codesign.design import Design
 from codesign.faults import Fault, FaultModel, Faults, FaultSite
 from codesign.formats import NumberFormat
+from codesign.layers import Conv2d, Edge, Input
 from codesign.mapping import Holding, Holds, Placement
+from codesign.network import NetworkGraph
+from codesign.study.loading import datasheet
 from codesign.study.reach import reach_of
+from codesign.study.spec import AcceleratorSpec
 
 NETWORKS = {"two layers": two_layers, "grouped": grouped, "residual": residual}
 PLACED = Placement()
@@ -154,3 +160,21 @@ def test_a_dead_router_and_core_reach_what_passes_and_a_port_what_it_hands_on():
     assert told["core"] == ("*", 4, pytest.approx(2 / 7))
     assert told["mesh_link"][:2] == ("*", 16)
     assert told["port"] == ("code", 4, pytest.approx(2 / 7))  # a spike's code held at 0 is lost
+
+
+def test_of_a_large_memory_the_words_in_use_are_looked_at():
+    # Eight weights a word, so word 1 has the last of channel 0 and seven of channel 1, in 64
+    # positions each. Words 0 and 8, of nine among 8,192, have weights of one channel.
+    rng = np.random.default_rng(0)
+    conv = Conv2d(
+        "c", (Edge("x"),), rng.integers(-9, 9, (8, 1, 3, 3)), np.zeros(8, int), padding=(1, 1, 1, 1)
+    )
+    network = NetworkGraph("net", (Input("x", (), (1, 8, 8), NumberFormat(8)), conv))
+    design = Design(
+        "d", network, datasheet(AcceleratorSpec(datasheet="generic8_ws"), Path()).build()
+    )
+    found = reach_of(design, design.accelerator.unit("dram"))
+    assert found is not None
+    assert (found.component, found.looked_at, found.places) == ("words", 8192, 8192)
+    assert found.largest == pytest.approx(128 / (64 + 512))
+    assert found.mean == pytest.approx((7 * 128 + 2 * 64) / (64 + 512) / 8192)

@@ -135,7 +135,7 @@ def unit_figure(view: MappingView) -> Figure:
         if reach.looked_at < reach.places
     ]
     if looked:
-        reading += f" Looked at, evenly spread: {', '.join(looked)}."
+        reading += f" Not all words in use were looked at: {', '.join(looked)}, evenly spread."
     silent = [u.name for u in view.accelerator.units if u.name not in view.reaches]
     if silent:
         reading += f" Nothing broken for good is modelled in {', '.join(silent)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from codesign.effects import box
 from codesign.errors import FaultError, UnsupportedError
 from codesign.events import EventProgram
 from codesign.faults import FAULT, FaultModel, Faults
+from codesign.mapping import Holds
 from codesign.network import Concat, Flatten, Pad, Slice
 
 __all__ = ["MOST_BITS", "Reach", "reach_of"]
@@ -36,9 +38,9 @@ class Reach:
         component: The one that touches most; ``*`` is a dead instance, where the family claims
             nothing of its components.
         largest: Share touched by one instance of the component, or one word of a memory.
-        mean: Of all that were looked at.
-        looked_at: How many these are.
-        places: How many there are; those looked at are spread evenly.
+        mean: Of all, as far as they were looked at.
+        looked_at: How many these are; words that hold nothing touch nothing, and need no look.
+        places: How many there are; those looked at are spread evenly over those in use.
     """
 
     component: str
@@ -69,11 +71,12 @@ def _of_part(design: Design, unit: Unit, part: Component | None, grids: Grids) -
         if found and found.largest:
             break
         try:
-            shares, places = _shares(design, unit, part, model, grids)
+            shares, used, places = _shares(design, unit, part, model, grids)
         except (FaultError, UnsupportedError):
             continue  # a kind of fault that this family does not claim
-        largest, mean = float(shares.max()), float(shares.mean())
-        found = Reach("*" if part is None else part.name, largest, mean, len(shares), places)
+        name, looked = "*" if part is None else part.name, len(shares)
+        mean = float(shares.mean()) * used / places
+        found = Reach(name, float(shares.max()), mean, places if looked == used else looked, places)
     return found
 
 
@@ -99,13 +102,14 @@ def _grids(design: Design) -> Grids:
 
 def _shares(
     design: Design, unit: Unit, part: Component | None, model: FaultModel, grids: Grids
-) -> tuple[NDArray[np.float64], int]:
-    """``[places looked at]`` share of the values that each touches, and how many places exist."""
+) -> tuple[NDArray[np.float64], int, int]:
+    """``[places looked at]`` share of values that each touches; places in use, and all places."""
     words = 1 if part is None else part.words
     bits = np.arange(0, part.bits if part else 1, STRIDE) if words > 1 else np.zeros(1, np.int64)
     places = unit.instances * words
-    count = min(places, max(1, MOST_BITS // len(bits)))
-    picked = np.arange(count) * places // count
+    used = _used(design, unit, part)
+    count = min(len(used), max(1, MOST_BITS // len(bits)))
+    picked = used[np.arange(count) * len(used) // count]
     faults = np.zeros(count * len(bits), dtype=FAULT)
     faults["part"], faults["model"] = _index(design, unit, part), model
     faults["bit"], faults["last"], faults["execution"] = np.tile(bits, count), -1, -1
@@ -119,7 +123,20 @@ def _shares(
     starts = np.searchsorted(effects.table["trial"], np.arange(count + 1))
     for i in range(count):
         shares[i] = _touched(effects.table[starts[i] : starts[i + 1]], grids) / total
-    return shares, places
+    return shares, len(used), places
+
+
+def _used(design: Design, unit: Unit, part: Component | None) -> NDArray[np.int64]:
+    """Places ``instance · words + word`` that may touch something: all, or words that are held."""
+    words, mapping = 1 if part is None else part.words, cast(object, design.mapping)
+    places = np.arange(unit.instances * words)
+    if part is None or not isinstance(mapping, Holds):
+        return places
+    held = [h for h in mapping.holdings() if (h.unit, h.component) == (unit.name, part.name)]
+    used = np.zeros((*unit.shape, words), dtype=bool)
+    for h in held:
+        used[(*(slice(*part) for part in h.instances), slice(*h.words))] = True
+    return places[used.ravel()] if held else places
 
 
 def _index(design: Design, unit: Unit, part: Component | None) -> int:
