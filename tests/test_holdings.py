@@ -156,10 +156,13 @@ def test_a_dead_router_and_core_reach_what_passes_and_a_port_what_it_hands_on():
     design = Design("d", chain((3, 2), 2), TINY.build())
     found = {u.name: reach_of(design, u) for u in design.accelerator.units}
     told = {name: (one.component, one.places, one.largest) for name, one in found.items() if one}
-    assert told["router"] == ("*", 4, pytest.approx(4 / 7))  # no input comes, no output leaves
-    assert told["core"] == ("*", 4, pytest.approx(2 / 7))
+    assert told["router"][:2] == ("*", 4)
+    assert told["router"][2] == pytest.approx(4 / 7)  # no input comes, no output leaves
+    assert told["core"][:2] == ("*", 4)
+    assert told["core"][2] == pytest.approx(2 / 7)
     assert told["mesh_link"][:2] == ("*", 16)
-    assert told["port"] == ("code", 4, pytest.approx(2 / 7))  # a spike's code held at 0 is lost
+    assert told["port"][:2] == ("code", 4)
+    assert told["port"][2] == pytest.approx(2 / 7)  # a spike's code held at 0 is lost
 
 
 def test_of_a_large_memory_the_words_in_use_are_looked_at():
