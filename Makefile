@@ -13,7 +13,7 @@ help:
 	@echo "make test    formatting, lint, types and every test"
 	@echo "make check   formatting, lint and types only"
 	@echo "make format  rewrite the code as the checks want it"
-	@echo "make bench   speed, as ratios measured in one run"
+	@echo "make bench   speed, as ratios measured in one run, into docs/performance.md (ARGS=--quick)"
 	@echo "make rtl     compare the models of chips with their RTL (VECTORS=FOLDER, CONTROL=late)"
 	@echo "make papers  run every study that reproduces a published result"
 	@echo "make setup   only make the environment"
@@ -47,9 +47,19 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY)
-	@test -f benchmarks/run.py || { echo "There are no benchmarks yet."; exit 1; }
-	$(BIN)/python benchmarks/run.py
+# In an environment of its own, with the tools compared against: one of them installs a package
+# called `test`. Running again goes on where a run stopped. ARGS="--quick", for instance.
+BENCH := .venv-bench
+ARGS ?=
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python benchmarks/run.py $(ARGS)
+
+$(BENCH)/.ready: pyproject.toml setup.py constraints.txt $(wildcard codesign/engine/*.cpp codesign/engine/*.h)
+	@$(BENCH)/bin/python -c '' 2>/dev/null || { rm -rf $(BENCH) && $(PYTHON) -m venv $(BENCH); }
+	@echo "Installing into $(BENCH); the first time takes about a minute."
+	$(BENCH)/bin/python -m pip install -qq --disable-pip-version-check \
+		-c constraints.txt -e ".[bench]"
+	@touch $@
 
 # Recorded faults are not part of the project; say where theirs are. CONTROL=late, for instance,
 # makes a fault wrong on purpose.
