@@ -55,6 +55,13 @@ def test_a_mesh_of_one_element_multiplies_by_the_weight_of_the_request_before():
     assert rows.tolist() == [[4, 1, 7], [6, 3, 31], [8, 3 + (1 << 8), 96]]
 
 
+def test_tags_have_six_bits():
+    requests = tiny(True, [1] * 67, *(one(list(range(67))) for _ in "abd"))
+    fields = run_cycles(requests, GOLDEN).of(0)[:, 1]
+    assert (fields >> 8).tolist() == [0, *(k % 64 for k in range(66))]
+    assert (fields[1:] & 0xFF == 3).all()
+
+
 def test_a_flip_strikes_the_value_of_its_cycle_alone():
     requests = tiny(True, [1, 1, 1], one([2, 10, 20]), one([7, 1, -4]), one([3, 5, 9]))
     # In cycle 5 the register a holds 10, in cycle 6 still (the bubble), in cycle 7 it holds 20.

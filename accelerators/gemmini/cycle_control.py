@@ -25,6 +25,7 @@ Bools: TypeAlias = NDArray[np.bool_]
 
 IDENTITIES = 5  # MeshWithDelays.scala: max_simultaneous_matmuls = 5 (pe_latency + 1)
 QUEUE_ENTRIES = IDENTITIES + 1  # the same file: tagqlen
+TAGS = 1 << 6  # a response has six bits for the tag; the host numbers requests
 # Responses between a request and the one that carries its tag (the same file:
 # matmul_id_of_output): weights act in the next response, results leave in the one after that.
 TAG_DELAY = {True: 2, False: 3}
@@ -130,7 +131,7 @@ class Controller:
         rests = self.requests.weight_stationary[following]
         delay = np.where(rests, TAG_DELAY[True], TAG_DELAY[False])
         expected = (self.accepted + delay) % IDENTITIES
-        self.tags.step(offers, expected, self.accepted, leaves & known)
+        self.tags.step(offers, expected, self.accepted % TAGS, leaves & known)
         current = (self.accepted + 1) % IDENTITIES
         mine = leaves & self.totals.matches(identity)
         self.totals.step(offers, current, self.accepted, mine)
