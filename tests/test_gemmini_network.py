@@ -15,7 +15,7 @@ from accelerators import Systolic
 from accelerators.systolic.family import Memory
 from codesign.effects import Effects
 from codesign.errors import MappingError, StudyError, UnsupportedError
-from codesign.faults import Fault, FaultModel, Faults, FaultSite
+from codesign.faults import FAULT, Fault, FaultModel, Faults, FaultSite
 from codesign.formats import NumberFormat, Requantise
 from codesign.mapping import Activity, Placement
 from codesign.network import Add, Edge, Flatten, Input, Layer, NetworkGraph
@@ -192,3 +192,29 @@ def test_the_shipped_datasheet_is_the_mesh_of_the_rtl():
     assert {c.name: c.bits for c in graph.unit("edge").components} == {"out_b": 20, "out_c": 20}
     missing = sheet.map(plain(), Placement()).cost(Activity(), ()).missing
     assert {"array.product.op", "clock", "weight_sram.words.read"} <= set(missing)
+
+
+@pytest.mark.parametrize("outputs", [4, 8])
+@pytest.mark.parametrize("bytes_", [32, 40, 64, 96, 128, 4096])
+def test_weights_written_over_others_that_are_still_read_are_refused(bytes_, outputs):
+    # One position: a fold is one request, and a row is read in the cycles of R + C - 1 columns.
+    layers = (
+        Input("x", (), shape=(8,), format=NumberFormat(8)),
+        replace(linear("a", "x", 8, outputs), requantise=Requantise(1, 9, 0, 127)),
+        linear("b", "a", outputs, 4),
+    )
+    network = NetworkGraph("fc", layers)
+    case = Case(mesh(weight_sram=Memory(bytes_, 16)), network)
+    none = Faults(np.zeros(0, FAULT), 1)
+    roomy = mesh_force(mesh(weight_sram=Memory(4096, 16)), network, none, case.inputs)
+    clocked = mesh_force(case.sheet, network, none, case.inputs)
+    if bytes_ >= 8 * outputs + 4 * outputs:
+        assert (clocked == roomy).all()
+        assert (evaluate_small(case.program, case.inputs, Effects.none(1)) == clocked).all()
+        return
+    if (bytes_, outputs) not in ((32, 4), (40, 4), (64, 8)):  # there other words are written
+        assert (clocked != roomy).any()
+    with pytest.raises(
+        UnsupportedError, match=r"of [ab], from channel [04] on, are written in cyc"
+    ):
+        case.mapping.footprint(none, case.inferences)

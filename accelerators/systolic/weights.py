@@ -16,7 +16,7 @@ from accelerators.systolic.effects import EffectRows, Place, Struck, Windows, al
 from accelerators.systolic.schedule import LayerPlan, Schedule
 from accelerators.systolic.store import DRAM_LEVEL, SRAM_LEVEL, Store, first_weight_read
 from codesign.effects import At, Kind
-from codesign.errors import CapacityError
+from codesign.errors import CapacityError, UnsupportedError
 
 __all__ = ["WeightLoad", "WeightPlan", "strike_weights"]
 
@@ -57,6 +57,7 @@ class WeightPlan:
 
     Raises:
         CapacityError: The network does not fit dram, or one column tile not weight_sram.
+        UnsupportedError: A mesh still reads weights when those after them are written over them.
     """
 
     schedule: Schedule
@@ -90,8 +91,29 @@ class WeightPlan:
         found: list[WeightLoad] = []
         for i, layer in enumerate(self.schedule.layers):
             found += self._layer_loads(i, layer, sources[i])
+        for load in found[1:]:
+            self._refuse_early(load)
         ends = [load.written for load in found[1:]] + [self.schedule.cycles]
         return tuple(replace(a, replaced=end) for a, end in zip(found, ends, strict=True))
+
+    def _refuse_early(self, load: WeightLoad) -> None:
+        """Refuse weights written before the last column of a mesh has read those before them.
+
+        It reads the last one C - 3 cycles after a fold begins: `systolic.gemmini_network`.
+        """
+        schedule = self.schedule
+        if not schedule.preload:
+            return
+        next_fold = int(np.searchsorted(schedule.starts, load.written + schedule.preload))
+        last_read = int(schedule.starts[next_fold - 1]) + schedule.cols.count - 3
+        if last_read >= load.written:
+            layer = schedule.layers[load.layer].name
+            raise UnsupportedError(
+                f"weight_sram: weights of {layer}, from channel {load.channel} on, are written in "
+                f"cycle {load.written} over others that the mesh reads until cycle {last_read}; "
+                "a weight_sram that holds all weights, or a layer before them with more positions "
+                "than the mesh has rows, helps"
+            )
 
     def _bases(self, store: Store) -> tuple[tuple[int, ...], int]:
         """First element of each layer when all stand behind one another, and the words taken."""
