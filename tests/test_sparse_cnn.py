@@ -16,7 +16,7 @@ from codesign.effects import At, Effects, Kind
 from codesign.engine import dense, kernels, reference, sparse
 from codesign.errors import DataError
 from codesign.guards import Clamp
-from codesign.network import NetworkGraph, is_mac
+from codesign.network import Input, NetworkGraph, is_mac
 from codesign.program import Program
 from codesign.samples import Samples
 
@@ -109,6 +109,11 @@ def test_programs_without_a_sparse_form_say_why() -> None:
     timed = Program(steps, program.arithmetic)
     _, counts = sparse.evaluate_counted(timed, samples, effects)
     assert counts.why_dense == "it is not a network of one step without neurons"
+    size = (1 << 16) + 1
+    broad = NetworkGraph("broad", (Input("input", (), (size,)),))
+    ones = Samples("ones", "test", np.ones((1, size), dtype=np.int64), np.zeros(1, dtype=np.int64))
+    _, counts = sparse.evaluate_counted(Program(broad, {}), ones, Effects.of([], 1))
+    assert counts.why_dense == "a layer has more than 65536 channels"
     observed, counts = sparse.evaluate_counted(program, samples, effects, watch=(layer,))
     assert counts.why_dense == "layers are watched"
     assert layer in observed.watched

@@ -21,16 +21,19 @@ struct Format {
     int64_t low, high, wraps;
 };
 
+enum Way { IN_DOUBLES = 1, EACH_ALONE = 2, IN_PRODUCTS = 3, BY_SHIFT = 4 };
+
 struct Requantise {
-    int64_t is_there, shift, low, high, rounding;
+    int64_t is_there, shift, low, high, rounding;  // is_there: 0, or a Way
     const int64_t* multiplier;  // [channels]
     const double* factor;       // [channels, padded with zeros] multiplier / 2^shift
+    const int32_t* narrow;      // [channels, padded with zeros] multiplier
 };
 
 // What a layer stores, [pixels][channels]. Layouts that a reader wants otherwise are values too.
 struct Value {
     int64_t pixels, channels, height, width;
-    int64_t wide;            // carried as int32 instead of int16
+    int64_t wide;            // golden codes are int32 instead of int16, of which 15 bits are used
     int64_t at;              // byte in the image's golden planes
     const void* kept;        // golden codes of all samples, or null: moved from another value
     int64_t type;            // of kept: 0 uint8, 1 int8, 2 int16, 3 int32, 4 int64
@@ -45,6 +48,7 @@ struct Node {
     const int64_t* multipliers;  // [inputs] of an addition
     const int32_t* const* maps;  // [inputs] of moves: element of an input → element, or -1
     const Requantise* each;      // [inputs] of moves
+    int64_t keeps_order;         // of moves: a pixel goes to one pixel, ascending, as it is
     Requantise requantise;
     int64_t kh, kw, sy, sx, top, left, groups, terms, padded;
     const int8_t* packed;      // [ky][c][kx reversed][padded] if every weight has eight bits
@@ -60,6 +64,7 @@ struct Node {
     Requantise readout;
     int32_t* sums;         // [samples][pixels][channels] golden, unless by terms
     int64_t largest_input, struck_input;
+    int64_t small;         // codes have 15 bits: eight times two of them are made at once
 };
 
 struct Plan {
@@ -71,15 +76,17 @@ struct Plan {
 };
 
 struct Entry {
-    int32_t channel, delta;
+    uint16_t channel;
+    int16_t delta;  // its lowest bits, where deltas are large
 };
 
-// Where a value differs from golden: pixels ascending, in each its channels ascending.
+// Where a value differs from golden: pixels ascending, in each some of its channels.
 struct Difference {
     int32_t count;
     int32_t* pixel;  // [count]
     int32_t* first;  // [count + 1] into entry
     Entry* entry;
+    int32_t* large;  // [entries] deltas, or null: then the faulty values too have 15 bits
 };
 
 }  // namespace cnn

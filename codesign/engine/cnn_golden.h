@@ -4,7 +4,7 @@
 INLINE Difference* all_of(Work& work, const Value& value) {
     Writer out = write_to(work, value);
     for (int64_t e = 0; e < value.pixels * value.channels; e++) out.add(e, golden(work, value, e));
-    return close_difference(work, out.d, out.entries);
+    return out.close();
 }
 
 // Sums of one layer and image; how many codes do not follow from them.
@@ -40,29 +40,4 @@ static int64_t golden_images(const Plan& plan, int64_t from, int64_t to) {
     }
     close_work(work);
     return wrong;
-}
-
-static void evaluate(const Plan& plan, const Row* rows, const int64_t* starts,
-                     const uint8_t* sums, int64_t trials, int64_t from, int64_t to,
-                     int64_t* outputs, int64_t* counts) {
-    Work* work = open_work(plan);
-    Trial* trial = (Trial*)calloc(trials + 1, sizeof(Trial));
-    Item* items = (Item*)calloc(starts[trials] + 1, sizeof(Item));
-    for (int64_t t = 0; t < trials; t++)
-        trial[t] = prepare(plan, rows + starts[t], starts[t + 1] - starts[t], sums[t],
-                           items + starts[t]);
-    for (int64_t sample = from; sample < to; sample++) {
-        bool shown = false;
-        for (int64_t t = 0; t < trials; t++) {
-            if (!trial[t].count || sample < trial[t].from || sample >= trial[t].to) continue;
-            if (!shown) show_image(*work, sample);
-            shown = true;
-            run(*work, trial[t], outputs + (t * plan.samples + sample) * plan.classes);
-        }
-    }
-    for (int i = 0; i < 8; i++) counts[i] += work->counts[i];
-    for (int64_t t = 0; t < trials; t++) free((void*)trial[t].cells.cell);
-    free(items);
-    free(trial);
-    close_work(work);
 }

@@ -1,91 +1,231 @@
-// Layers without weights, element by element. Included once for each instruction set.
+// Layers without weights. Included once for each instruction set.
+
+// Two inputs of 15 bits: their faulty codes, side by side.
+INLINE Difference* add_two(Work& work, const Node& node, Difference* const* in) {
+    const Value &left = work.plan->value[node.in[0]], &right = work.plan->value[node.in[1]];
+    Difference* first = in[0];
+    Difference* second = node.in[1] == node.in[0] ? nullptr : in[1];
+    if (first) patch(work, left, *first, true);
+    if (second) patch(work, right, *second, true);
+    const int16_t* a = (const int16_t*)plane(work, left);
+    const int16_t* b = (const int16_t*)plane(work, right);
+    const int16_t by_a = (int16_t)node.multipliers[0], by_b = (int16_t)node.multipliers[1];
+    Difference* found = finish_small<false>(work, node, [=](int64_t, int64_t e, int64_t, v8i& one,
+                                                            v8i& other)
+        __attribute__((always_inline)) {
+        weighted(load<v16h>(a + e), load<v16h>(b + e), by_a, by_b, one, other);
+    });
+    if (first) unpatch(work, left, *first);
+    if (second) unpatch(work, right, *second);
+    return found;
+}
+
+INLINE bool are_two_small(const Work& work, const Node& node, Difference* const* in) {
+    if (node.inputs != 2 || !node.small) return false;
+    for (int64_t i = 0; i < 2; i++) {
+        if (node.multipliers[i] > INT16_MAX || node.multipliers[i] < INT16_MIN) return false;
+        if (work.plan->value[node.in[i]].wide || (in[i] && in[i]->large)) return false;
+    }
+    return true;
+}
 
 INLINE Difference* add_layer(Work& work, const Node& node, Difference* const* in) {
-    constexpr int64_t FEW = 2;
+    work.specials = 0;
+    if (are_two_small(work, node, in)) return add_two(work, node, in);
     for (int64_t i = 0; i < node.inputs; i++) {
         const int32_t multiplier = (int32_t)node.multipliers[i];
-        if (!in[i]) continue;
-        const Difference& d = *in[i];
-        for (int32_t p = 0; p < d.count; p++) {
-            int32_t* sums = work.sums + d.pixel[p] * node.padded;
-            work.pixels.set(d.pixel[p]);
-            for (int32_t j = d.first[p]; j < d.first[p + 1]; j++)
-                sums[d.entry[j].channel] += multiplier * d.entry[j].delta;
-        }
-    }
-    work.specials = 0;
-    const Value* values[FEW] = {work.plan->value + node.in[0],
-                                work.plan->value + node.in[node.inputs > 1]};
-    const bool few = node.inputs == FEW && !values[0]->wide && !values[1]->wide;
-    const int16_t* first = (const int16_t*)plane(work, *values[0]);
-    const int16_t* second = (const int16_t*)plane(work, *values[1]);
-    const v8i a = v8i{} + (int32_t)node.multipliers[0];
-    const v8i b = v8i{} + (int32_t)node.multipliers[node.inputs > 1];
-    if (few)
-        return finish<false>(work, node, work.sums, [=](int64_t e, int64_t) {
-            return a * widen8(first + e) + b * widen8(second + e);
+        if (in[i]) each_entry(*in[i], [&](int32_t pixel, int64_t channel, int32_t delta) {
+            work.pixels.set(pixel);
+            work.sums[pixel * node.padded + channel] += multiplier * delta;
         });
-    return finish<false>(work, node, work.sums, [&](int64_t e, int64_t) {
-        v8i sum = {};
-        for (int64_t i = 0; i < node.inputs; i++)
-            sum += (v8i{} + (int32_t)node.multipliers[i])
-                 * golden8(work, work.plan->value[node.in[i]], e);
-        return sum;
-    });
+    }
+    const auto sums = [&](int64_t m, int64_t e, int64_t c, v8i& one, v8i& other) {
+        int32_t* more = work.sums + m * node.padded + c;
+        one = load<v8i>(more);
+        other = load<v8i>(more + 8);
+        for (int64_t i = 0; i < node.inputs; i++) {
+            const Value& value = work.plan->value[node.in[i]];
+            const v8i multiplier = v8i{} + (int32_t)node.multipliers[i];
+            one += multiplier * golden8(work, value, e);
+            other += multiplier * golden8(work, value, e + 8);
+        }
+        clear16(more);
+    };
+    return node.small ? finish_small<false>(work, node, sums) : finish_large(work, node, sums);
 }
 
 // Pools: a changed input touches the windows that hold it.
-INLINE void touch_windows(Work& work, const Node& node, const Difference& d) {
-    const Value &from = work.plan->value[node.in[0]], &to = work.plan->value[node.out];
-    each_entry(d, [&](int32_t pixel, Entry e) {
-        work.codes[pixel * from.channels + e.channel] = e.delta;
-    });
-    for (int32_t p = 0; p < d.count; p++)
-        each_reach(node, from, to, d.pixel[p], [&](int64_t, const Reach& reach) {
-            for (int64_t i = 0; i < reach.count; i++)
-                for (int32_t j = d.first[p]; j < d.first[p + 1]; j++)
-                    work.elements.set((reach.row * to.width + reach.first + i) * to.channels
-                                      + d.entry[j].channel);
-        });
+struct Windows {
+    Span y, x;
+};
+
+// Windows of pixels that are asked for in ascending order.
+struct Touched {
+    const Spans& spans;
+    int32_t width, y, start;
+
+    INLINE_MEMBER Windows of(int32_t pixel) {
+        for (; pixel >= start + width; y++) start += width;
+        return {spans.in_y[y], spans.in_x[pixel - start]};
+    }
+};
+
+INLINE Touched touched(const Work& work, const Node& node) {
+    return {work.spans[&node - work.plan->node],
+            (int32_t)work.plan->value[node.in[0]].width, 0, 0};
 }
 
-INLINE Difference* pool_layer(Work& work, const Node& node, const Difference& d) {
+// The part of a window inside the image.
+INLINE Windows inside(const Work& work, const Node& node, int64_t m) {
+    const Spans& spans = work.spans[&node - work.plan->node];
+    const uint32_t width = (uint32_t)work.plan->value[node.out].width, y = (uint32_t)m / width;
+    return {spans.out_y[y], spans.out_x[(uint32_t)m - y * width]};
+}
+
+// Golden sums of an image's windows, made when first asked for.
+INLINE const int32_t* pooled_sums(Work& work, const Node& node) {
+    const int64_t at = &node - work.plan->node;
+    int32_t* sums = work.planar + work.planar_at[at];
+    if (work.planar_made[at]) return sums;
+    work.planar_made[at] = 1;
     const Value &from = work.plan->value[node.in[0]], &to = work.plan->value[node.out];
-    touch_windows(work, node, d);
+    for (int64_t m = 0; m < to.pixels; m++) {
+        const Windows w = inside(work, node, m);
+        for (int64_t n = 0; n < to.channels; n++) {
+            int32_t sum = 0;
+            for (int64_t y = w.y.first; y < w.y.stop; y++)
+                for (int64_t x = w.x.first; x < w.x.stop; x++)
+                    sum += golden(work, from, (y * from.width + x) * from.channels + n);
+            sums[m * to.channels + n] = sum;
+        }
+    }
+    return sums;
+}
+
+INLINE Difference* average_layer(Work& work, const Node& node, const Difference& d) {
+    const Value& to = work.plan->value[node.out];
+    Touched windows = touched(work, node);
+    for (int32_t p = 0; p < d.count; p++) {
+        const Windows w = windows.of(d.pixel[p]);
+        for (int64_t y = w.y.first; y < w.y.stop; y++)
+            for (int64_t x = w.x.first; x < w.x.stop; x++) {
+                int32_t* sums = work.sums + (y * to.width + x) * node.padded;
+                work.pixels.set(y * to.width + x);
+                for (int32_t i = d.first[p]; i < d.first[p + 1]; i++)
+                    sums[d.entry[i].channel] += delta_at(d, i);
+            }
+    }
+    work.specials = 0;
+    return finish_sums(work, node, pooled_sums(work, node), work.sums, node.padded);
+}
+
+// The largest of sixteen channels' faulty codes at once.
+INLINE Difference* largest_small(Work& work, const Node& node, const Difference& d) {
+    const Value &from = work.plan->value[node.in[0]], &to = work.plan->value[node.out];
+    const int64_t channels = to.channels;
+    Touched windows = touched(work, node);
+    for (int32_t p = 0; p < d.count; p++) {
+        const Windows w = windows.of(d.pixel[p]);
+        for (int64_t y = w.y.first; y < w.y.stop; y++)
+            for (int64_t x = w.x.first; x < w.x.stop; x++) work.pixels.set(y * to.width + x);
+    }
+    patch(work, from, d, false);
+    const int16_t *codes = (const int16_t*)plane(work, from), *was = (const int16_t*)plane(work, to);
+    Difference* out = open_difference(work, to.pixels, to.pixels * channels);
+    Entry* entry = out->entry;
+    int32_t count = 0;
+    drain(work.pixels, [&](int64_t m) {
+        const Windows w = inside(work, node, m);
+        Entry* next = entry;
+        for (int64_t c = 0; c < channels; c += 16) {
+            v16h most = v16h{} - SMALL;
+            for (int64_t y = w.y.first; y < w.y.stop; y++)
+                for (int64_t x = w.x.first; x < w.x.stop; x++)
+                    most = larger(most, load<v16h>(codes + (y * from.width + x) * channels + c));
+            const v16h changes = most - load<v16h>(was + m * channels + c);
+            uint32_t bits = nonzero(changes);
+            if (channels - c < 16) bits &= (1u << (channels - c)) - 1;
+            next = put_entries(next, changes, bits, c, channels - c > 8);
+        }
+        out->pixel[count] = (int32_t)m;
+        count += next > entry;
+        entry = next;
+        out->first[count] = (int32_t)(entry - out->entry);
+    });
+    unpatch(work, from, d);
+    out->count = count;
+    return close_difference(work, out, (int32_t)(entry - out->entry));
+}
+
+INLINE Difference* largest_layer(Work& work, const Node& node, const Difference& d) {
+    const Value &from = work.plan->value[node.in[0]], &to = work.plan->value[node.out];
+    if (!from.wide && !to.wide && !d.large) return largest_small(work, node, d);
+    Touched windows = touched(work, node);
+    each_entry(d, [&](int32_t pixel, int64_t channel, int32_t delta) {
+        work.codes[pixel * from.channels + channel] = delta;
+        const Windows w = windows.of(pixel);
+        for (int64_t y = w.y.first; y < w.y.stop; y++)
+            for (int64_t x = w.x.first; x < w.x.stop; x++)
+                work.elements.set((y * to.width + x) * to.channels + channel);
+    });
     Writer out = write_to(work, to);
     drain(work.elements, [&](int64_t e) {
-        const int64_t m = e / to.channels, n = e % to.channels;
-        const int64_t top = m / to.width * node.sy - node.top;
-        const int64_t left = m % to.width * node.sx - node.left;
-        int64_t sum = 0, most = INT64_MIN;
-        for (int64_t y = top < 0 ? 0 : top; y < top + node.kh && y < from.height; y++) {
-            for (int64_t x = left < 0 ? 0 : left; x < left + node.kw && x < from.width; x++) {
+        const int64_t n = e % to.channels;
+        const Windows w = inside(work, node, e / to.channels);
+        int64_t most = INT64_MIN;
+        for (int64_t y = w.y.first; y < w.y.stop; y++)
+            for (int64_t x = w.x.first; x < w.x.stop; x++) {
                 const int64_t i = (y * from.width + x) * from.channels + n;
                 const int64_t v = golden(work, from, i) + work.codes[i];
-                sum += v;
                 most = v > most ? v : most;
             }
+        out.add(e, (int32_t)(most - golden(work, to, e)));
+    });
+    each_entry(d, [&](int32_t pixel, int64_t channel, int32_t) {
+        work.codes[pixel * from.channels + channel] = 0;
+    });
+    return out.close();
+}
+
+// Moves that keep the order of pixels, and values as they are.
+INLINE Difference* move_in_order(Work& work, const Node& node, const Difference& d) {
+    const Value &from = work.plan->value[node.in[0]], &to = work.plan->value[node.out];
+    const int64_t channels = to.channels;
+    Difference* out = open_difference(work, to.pixels, to.pixels * channels);
+    if (d.large) open_large(work, out, to.pixels * channels);
+    int32_t entries = 0;
+    int64_t start = -channels;  // of the current pixel's elements
+    for (int32_t p = 0; p < d.count; p++) {
+        const int32_t* map = node.maps[0] + d.pixel[p] * from.channels;
+        for (int32_t i = d.first[p]; i < d.first[p + 1]; i++) {
+            const int64_t there = map[d.entry[i].channel];
+            if (there < 0) continue;
+            if (there >= start + channels) {
+                const int32_t pixel = (int32_t)((uint32_t)there / (uint32_t)channels);
+                start = pixel * channels;
+                out->pixel[out->count] = pixel;
+                out->count++;
+            }
+            if (d.large) out->large[entries] = d.large[i];
+            out->entry[entries++] = {(uint16_t)(there - start), d.entry[i].delta};
+            out->first[out->count] = entries;
         }
-        const int64_t found = node.kind == MAXPOOL ? most : code(sum, node.requantise, n);
-        out.add(e, (int32_t)(found - golden(work, to, e)));
-    });
-    each_entry(d, [&](int32_t pixel, Entry e) {
-        work.codes[pixel * from.channels + e.channel] = 0;
-    });
-    return close_difference(work, out.d, out.entries);
+    }
+    return close_difference(work, out, entries);
 }
 
 // Flatten, slice, pad, concatenate, lay out otherwise: elements go elsewhere or nowhere.
 INLINE Difference* move_layer(Work& work, const Node& node, Difference* const* in) {
+    if (node.keeps_order) return in[0] ? move_in_order(work, node, *in[0]) : nullptr;
     const Value& to = work.plan->value[node.out];
     for (int64_t i = 0; i < node.inputs; i++) {
         const Value& from = work.plan->value[node.in[i]];
-        if (in[i]) each_entry(*in[i], [&](int32_t pixel, Entry e) {
-            const int64_t element = pixel * from.channels + e.channel;
+        if (in[i]) each_entry(*in[i], [&](int32_t pixel, int64_t channel, int32_t delta) {
+            const int64_t element = pixel * from.channels + channel;
             const int32_t there = node.maps[i][element];
             if (there < 0) return;
-            const int64_t v = golden(work, from, element) + e.delta;
-            const int64_t moved = code(v, node.each[i], e.channel);
+            const int64_t v = golden(work, from, element) + delta;
+            const int64_t moved = code(v, node.each[i], channel);
             work.codes[there] = (int32_t)(moved - golden(work, to, there));
             work.elements.set(there);
         });
@@ -95,7 +235,7 @@ INLINE Difference* move_layer(Work& work, const Node& node, Difference* const* i
         out.add(e, work.codes[e]);
         work.codes[e] = 0;
     });
-    return close_difference(work, out.d, out.entries);
+    return out.close();
 }
 
 // What a reader gets of a stored value under the rows that act on it.
@@ -105,9 +245,9 @@ INLINE Difference* read_through(Work& work, const Value& value, const Rows& rows
     for (int i = 0; i < rows.count; i++) {
         const Row& row = *rows.row[i];
         if (rows.what[i] != STORED || (row.reader != -1 && row.reader != reader)) continue;
-        if (!any && d) each_entry(*d, [&](int32_t pixel, Entry e) {
-            const int64_t element = pixel * value.channels + e.channel;
-            work.codes[element] = e.delta;
+        if (!any && d) each_entry(*d, [&](int32_t pixel, int64_t channel, int32_t delta) {
+            const int64_t element = pixel * value.channels + channel;
+            work.codes[element] = delta;
             work.elements.set(element);
         });
         any = true;
@@ -125,5 +265,5 @@ INLINE Difference* read_through(Work& work, const Value& value, const Rows& rows
         out.add(e, work.codes[e]);
         work.codes[e] = 0;
     });
-    return close_difference(work, out.d, out.entries);
+    return out.close();
 }

@@ -6,6 +6,7 @@ typedef int16_t v8h __attribute__((vector_size(16)));
 typedef int16_t v16h __attribute__((vector_size(32)));
 typedef int32_t v4i __attribute__((vector_size(16)));
 typedef int32_t v8i __attribute__((vector_size(32)));
+typedef int64_t v4q __attribute__((vector_size(32)));
 typedef double v4d __attribute__((vector_size(32)));
 
 template <class V> INLINE V load(const void* from) { V x; memcpy(&x, from, sizeof x); return x; }
@@ -49,21 +50,28 @@ INLINE int64_t code(int64_t sum, const Requantise& q, int64_t channel) {
     return clip(v, q.low, q.high);
 }
 
-// A requantisation in registers. A 31-bit sum times 15 bits over a power of two is exact in a
-// double, and so is a half more; clipping to whole numbers first makes truncation the floor.
+// A requantisation in registers. In doubles: a 31-bit sum times 15 bits over a power of two is exact,
+// and so is a half more; clipping to whole numbers first makes truncation the floor. In products of
+// 64 bits: what is added makes them positive, so that a logical shift is the floor.
 struct Coder {
     const Requantise* q;
     v4d bias, span;
+    v4q lift;
     v4i low;
-    bool is_there, fine, even;
+    v8i half, drop, lowest, highest;
+    int way, shift;
+    bool even;
 };
 
 INLINE Coder coder_of(const Requantise& q) {
-    const double half = q.rounding == HALF_UP && q.shift ? 0.5 : 0.0;
+    constexpr int64_t LIFT = (int64_t)1 << 61;
+    const bool up = q.rounding == HALF_UP && q.shift;
+    const int64_t half = up ? (int64_t)1 << (q.shift - 1) : 0;
     const double low = (double)q.low;
-    return {&q, v4d{} + ((q.rounding == HALF_EVEN ? 0.0 : half) - low),
-            v4d{} + (double)(q.high - q.low), v4i{} + (int32_t)q.low,
-            q.is_there != 0, q.is_there == 2, q.rounding == HALF_EVEN};
+    return {&q, v4d{} + ((up ? 0.5 : 0.0) - low), v4d{} + (double)(q.high - q.low),
+            v4q{} + (LIFT + half), v4i{} + (int32_t)q.low, v8i{} + (int32_t)half,
+            v8i{} + (int32_t)(LIFT >> q.shift), v8i{} + (int32_t)q.low, v8i{} + (int32_t)q.high,
+            (int)q.is_there, (int)q.shift, q.rounding == HALF_EVEN};
 }
 
 INLINE v4d doubles(v4i x) {
@@ -112,25 +120,70 @@ INLINE v8i codes8(v8i sums, const Coder& coder, v4d first, v4d second) {
 #endif
 }
 
-// Codes of eight channels from one on; of eight sums of one channel.
-INLINE v8i codes8(v8i sums, const Coder& coder, int64_t channel) {
-    if (!coder.is_there) return sums;
-    if (!coder.fine) {
-        const double* factor = coder.q->factor + channel;
-        return codes8(sums, coder, load<v4d>(factor), load<v4d>(factor + 4));
+INLINE v8i clipped(v8i v, v8i low, v8i high) {
+#if HAS_AVX2
+    return (v8i)_mm256_min_epi32(_mm256_max_epi32((__m256i)v, (__m256i)low), (__m256i)high);
+#else
+    v = v > low ? v : low;
+    return v < high ? v : high;
+#endif
+}
+
+// Eight sums times multipliers, shifted: codes before they are clipped.
+INLINE v8i products(v8i sums, v8i multiplier, const Coder& coder) {
+#if HAS_AVX2
+    const __m256i s = (__m256i)sums, m = (__m256i)multiplier, lift = (__m256i)coder.lift;
+    const __m128i shift = _mm_cvtsi32_si128(coder.shift);
+    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(s, m), lift);
+    const __m256i odd = _mm256_add_epi64(
+        _mm256_mul_epi32(_mm256_srli_epi64(s, 32), _mm256_srli_epi64(m, 32)), lift);
+    const __m256i low = _mm256_srl_epi64(even, shift);
+    const __m256i high = _mm256_slli_epi64(_mm256_srl_epi64(odd, shift), 32);
+    return (v8i)_mm256_blend_epi32(low, high, 0xAA) - coder.drop;
+#else
+    v8i all = {};
+    for (int i = 0; i < 8; i++)
+        all[i] = (int32_t)(((int64_t)sums[i] * multiplier[i] + coder.lift[0]) >> coder.shift);
+    return all - coder.drop;
+#endif
+}
+
+// Codes of eight channels from one on; clipping them again, also to 16 bits first, is right.
+INLINE v8i raw_codes8(v8i sums, const Coder& coder, int64_t channel) {
+    switch (coder.way) {
+        case IN_PRODUCTS: return products(sums, load<v8i>(coder.q->narrow + channel), coder);
+        case BY_SHIFT: return (sums + coder.half) >> coder.shift;
+        case IN_DOUBLES: {
+            const double* factor = coder.q->factor + channel;
+            return codes8(sums, coder, load<v4d>(factor), load<v4d>(factor + 4));
+        }
+        default: break;
     }
     v8i all = {};  // fractions too fine for doubles
     for (int i = 0; i < 8; i++) all[i] = (int32_t)code(sums[i], *coder.q, channel + i);
     return all;
 }
 
+INLINE v8i codes8(v8i sums, const Coder& coder, int64_t channel) {
+    if (!coder.way) return sums;
+    return clipped(raw_codes8(sums, coder, channel), coder.lowest, coder.highest);
+}
+
+// Codes of eight sums of one channel.
 INLINE v8i same_codes8(v8i sums, const Coder& coder, int64_t channel) {
-    if (!coder.is_there) return sums;
-    const v4d factor = v4d{} + coder.q->factor[channel];
-    if (!coder.fine) return codes8(sums, coder, factor, factor);
-    v8i all = {};
-    for (int i = 0; i < 8; i++) all[i] = (int32_t)code(sums[i], *coder.q, channel);
-    return all;
+    if (!coder.way) return sums;
+    v8i found = {};
+    if (coder.way == IN_PRODUCTS) {
+        found = products(sums, v8i{} + coder.q->narrow[channel], coder);
+    } else if (coder.way == BY_SHIFT) {
+        found = (sums + coder.half) >> coder.shift;
+    } else if (coder.way == IN_DOUBLES) {
+        const v4d factor = v4d{} + coder.q->factor[channel];
+        return codes8(sums, coder, factor, factor);
+    } else {
+        for (int i = 0; i < 8; i++) found[i] = (int32_t)code(sums[i], *coder.q, channel);
+    }
+    return clipped(found, coder.lowest, coder.highest);
 }
 
 INLINE v8i widen8(const int16_t* from) {
@@ -153,6 +206,58 @@ INLINE uint32_t nonzero(v8i x) {
     uint32_t bits = 0;
     for (int i = 0; i < 8; i++) bits |= (uint32_t)(x[i] != 0) << i;
     return bits;
+#endif
+}
+
+// Codes of sixteen channels, from codes before they are clipped to what 15 bits hold.
+INLINE v16h narrowed(v8i first, v8i second, v16h low, v16h high) {
+#if HAS_AVX2
+    const __m256i both = _mm256_packs_epi32((__m256i)first, (__m256i)second);
+    const __m256i codes = _mm256_permute4x64_epi64(both, 0xD8);
+    return (v16h)_mm256_min_epi16(_mm256_max_epi16(codes, (__m256i)low), (__m256i)high);
+#else
+    v16h codes = {};
+    for (int i = 0; i < 16; i++) {
+        const int32_t v = i < 8 ? first[i & 7] : second[i & 7];
+        codes[i] = (int16_t)(v < low[i] ? low[i] : v > high[i] ? high[i] : v);
+    }
+    return codes;
+#endif
+}
+
+INLINE uint32_t nonzero(v16h x) {
+#if HAS_AVX2
+    const __m256i zero = _mm256_cmpeq_epi16((__m256i)x, _mm256_setzero_si256());
+    return 0xFFFF & ~(uint32_t)_mm_movemask_epi8(_mm_packs_epi16(
+        _mm256_castsi256_si128(zero), _mm256_extracti128_si256(zero, 1)));
+#else
+    uint32_t bits = 0;
+    for (int i = 0; i < 16; i++) bits |= (uint32_t)(x[i] != 0) << i;
+    return bits;
+#endif
+}
+
+INLINE v16h larger(v16h x, v16h y) {
+#if HAS_AVX2
+    return (v16h)_mm256_max_epi16((__m256i)x, (__m256i)y);
+#else
+    return x > y ? x : y;
+#endif
+}
+
+// x·a + y·b of sixteen lanes.
+INLINE void weighted(v16h x, v16h y, int16_t a, int16_t b, v8i& first, v8i& second) {
+#if HAS_AVX2
+    const __m256i both = _mm256_set1_epi32((int32_t)((uint32_t)(uint16_t)b << 16 | (uint16_t)a));
+    const __m256i low =
+        _mm256_madd_epi16(_mm256_unpacklo_epi16((__m256i)x, (__m256i)y), both);
+    const __m256i high =
+        _mm256_madd_epi16(_mm256_unpackhi_epi16((__m256i)x, (__m256i)y), both);
+    first = (v8i)_mm256_permute2x128_si256(low, high, 0x20);
+    second = (v8i)_mm256_permute2x128_si256(low, high, 0x31);
+#else
+    for (int i = 0; i < 8; i++) first[i] = x[i] * a + y[i] * b;
+    for (int i = 0; i < 8; i++) second[i] = x[i + 8] * a + y[i + 8] * b;
 #endif
 }
 

@@ -56,7 +56,8 @@ INLINE bool has_input(const Pass& pass, const Node& node) {
 
 static Difference* layer(Pass& pass, const Node& node, const Rows& rows) {
     constexpr int64_t MOST = 16;
-    Difference* in[MOST] = {};
+    Difference* in[MOST];
+    in[0] = nullptr;
     for (int64_t i = 0; i < node.inputs; i++) in[i] = input_of(pass, node, i);
     switch (node.kind) {
         case SUMS: {
@@ -65,8 +66,8 @@ static Difference* layer(Pass& pass, const Node& node, const Rows& rows) {
         }
         case ADDS: return add_layer(pass.work, node, in);
         case MOVES: return move_layer(pass.work, node, in);
-        case MAXPOOL:
-        case AVGPOOL: return in[0] ? pool_layer(pass.work, node, *in[0]) : nullptr;
+        case MAXPOOL: return in[0] ? largest_layer(pass.work, node, *in[0]) : nullptr;
+        case AVGPOOL: return in[0] ? average_layer(pass.work, node, *in[0]) : nullptr;
         default: return nullptr;
     }
 }
@@ -78,19 +79,22 @@ INLINE Difference* one_element(Work& work, const Value& value, int64_t m, int64_
     d->count = 1;
     d->pixel[0] = (int32_t)m;
     d->first[1] = 1;
-    d->entry[0] = {(int32_t)n, (int32_t)delta};
+    d->entry[0] = {(uint16_t)n, (int16_t)delta};
+    if (value.wide || !is_small(v)) {
+        open_large(work, d, 1);
+        d->large[0] = (int32_t)delta;
+    }
     return d;
 }
 
 // The commonest first steps, without scratch.
-INLINE Difference* first_step(Pass& pass, const Node& node) {
-    Work& work = pass.work;
+INLINE Difference* first_step(Work& work, const Trial& trial, const Node& node) {
     const Value& to = work.plan->value[node.out];
-    const Row& row = *pass.trial.item->row;
+    const Row& row = *trial.item->row;
     const int64_t m = row.m[0], n = row.n[0];
-    if (pass.trial.shape == ONE_WEIGHT) {
-        if (!pass.cells.count) return nullptr;
-        const Cell& cell = *pass.cells.cell;
+    if (trial.shape == ONE_WEIGHT) {
+        if (!trial.cells.count) return nullptr;
+        const Cell& cell = *trial.cells.cell;
         if (to.pixels > 1 || node.kh * node.kw > 1)
             return inject_weight(work, node, cell);
         const Value& from = work.plan->value[node.in[0]];
@@ -100,7 +104,7 @@ INLINE Difference* first_step(Pass& pass, const Node& node) {
         const int64_t sum = finished(node, golden_sums(work, node)[cell.n] + cell.delta * x);
         return one_element(work, to, 0, cell.n, code(sum, node.requantise, cell.n));
     }
-    if (pass.trial.shape == ONE_CODE)
+    if (trial.shape == ONE_CODE)
         return one_element(work, to, m, n, corrupt(golden(work, to, m * to.channels + n), row));
     const int64_t e = m * to.channels + n;
     const int64_t total = corrupt(finished(node, golden_sums(work, node)[e]), row);
@@ -110,48 +114,39 @@ INLINE Difference* first_step(Pass& pass, const Node& node) {
     return one_element(work, to, m, n, code(total, node.requantise, n));
 }
 
-// The outputs of a trial on the image, where they differ from golden.
+// The outputs of a trial on the image, where they differ from golden: `outputs` holds these.
 static void write_outputs(Pass& pass, const Rows& rows, bool specials, int64_t* outputs) {
-    const Plan& plan = *pass.work.plan;
+    const Work& work = pass.work;
+    const Plan& plan = *work.plan;
     const Value& last = plan.value[plan.layers - 1];
     const Node& node = plan.node[plan.node_of[plan.layers - 1]];
-    const Difference* d = pass.work.difference[plan.layers - 1];
-    for (int64_t i = 0; i < plan.classes; i++) {
-        const int64_t e = plan.positions[i], m = e / last.channels, n = e % last.channels;
-        int64_t v = golden(pass.work, last, e);
-        if (d)
-            for (int32_t p = 0; p < d->count; p++)
-                for (int32_t j = d->first[p]; d->pixel[p] == m && j < d->first[p + 1]; j++)
-                    if (d->entry[j].channel == n) v += d->entry[j].delta;
-        for (int64_t j = 0; specials && j < pass.work.specials; j++)
-            if (pass.work.special[j] == e) v = code(pass.work.special_total[j], node.requantise, n);
-        for (int j = 0; j < rows.count; j++) {
-            const Row& row = *rows.row[j];
-            if (rows.what[j] == STORED && row.reader == -1 && picks(row.m, m) && picks(row.n, n))
+    const Difference* d = work.difference[plan.layers - 1];
+    if (d) each_entry(*d, [&](int32_t pixel, int64_t channel, int32_t delta) {
+        outputs[work.output_at[pixel * last.channels + channel]] += delta;
+    });
+    for (int64_t j = 0; specials && j < work.specials; j++) {
+        const int64_t e = work.special[j], n = e % last.channels;
+        outputs[work.output_at[e]] = code(work.special_total[j], node.requantise, n);
+    }
+    for (int j = 0; j < rows.count; j++) {
+        const Row& row = *rows.row[j];
+        if (rows.what[j] != STORED || row.reader != -1) continue;
+        for (int64_t m = row.m[0]; m < end_of(row.m, last.pixels); m += row.m[2])
+            for (int64_t n = row.n[0]; n < end_of(row.n, last.channels); n += row.n[2]) {
+                int64_t& v = outputs[work.output_at[m * last.channels + n]];
                 v = corrupt(v, row);
-        }
-        outputs[i] = v;
+            }
     }
 }
 
-static void run(Work& work, const Trial& trial, int64_t* outputs) {
+// From node i on, to where no difference is left.
+static void go_on(Pass& pass, int64_t i, bool specials, int64_t* outputs) {
+    Work& work = pass.work;
+    const Trial& trial = pass.trial;
     const Plan& plan = *work.plan;
-    Pass pass = {work, trial, trial.cells, 0, -1};
+    const int64_t end = plan.node_of[plan.layers - 1];
     Rows rows;
     rows.count = 0;
-    bool specials = false;
-    const int64_t end = plan.node_of[plan.layers - 1];
-    if (trial.windowed) pass.cells = weights_of(plan, trial, work.sample);
-    work.next = work.arena;
-    work.specials = 0;
-    int64_t i = trial.first;
-    if (trial.shape != ANY) {
-        const Node& node = plan.node[i];
-        remember(pass, node.out, first_step(pass, node));
-        specials = i == end && work.specials;
-        pass.item = 1;
-        i++;
-    }
     for (; i < plan.nodes && (i <= pass.needed || i <= trial.last || trial.by_reader); i++) {
         const Node& node = plan.node[i];
         const bool mine = pass.item < trial.count && trial.item[pass.item].node == i;
@@ -161,7 +156,7 @@ static void run(Work& work, const Trial& trial, int64_t* outputs) {
         work.specials = 0;
         Difference* d = layer(pass, node, rows);
         specials = i == end && work.specials;
-        if (i != end && !trial.by_reader)
+        if (i != end && !trial.by_reader && rows.count)
             d = read_through(work, plan.value[node.out], rows, -1, d);
         remember(pass, node.out, d);
         if (i != end) rows.count = 0;
@@ -171,6 +166,38 @@ static void run(Work& work, const Trial& trial, int64_t* outputs) {
     if (work.difference[plan.layers - 1] || specials || stored)
         write_outputs(pass, rows, specials, outputs);
     for (int64_t v = 0; v < plan.values; v++) work.difference[v] = nullptr;
-    if (trial.windowed) free((void*)pass.cells.cell);
+}
+
+// A trial on the image, or what follows a first step that was made before.
+static void run(Work& work, const Trial& trial, int64_t* outputs) {
     work.counts[0]++;
+    work.next = work.arena;
+    work.specials = 0;
+    if (trial.shape == ANY) {
+        Pass pass = {work, trial, trial.cells, 0, -1};
+        if (trial.windowed) pass.cells = weights_of(*work.plan, trial, work.sample);
+        go_on(pass, trial.first, false, outputs);
+        if (trial.windowed) free((void*)pass.cells.cell);
+        return;
+    }
+    const Plan& plan = *work.plan;
+    const Node& node = plan.node[trial.first];
+    Difference* d = first_step(work, trial, node);
+    const bool specials = trial.first == plan.node_of[plan.layers - 1] && work.specials;
+    if (!d && !specials) return;
+    Pass pass = {work, trial, trial.cells, 1, -1};
+    remember(pass, node.out, d);
+    go_on(pass, trial.first + 1, specials, outputs);
+}
+
+// What follows a code that changed by delta in the first layer, which has one pixel.
+static void run_from(Work& work, const Trial& trial, int32_t delta, int64_t* outputs) {
+    const Node& node = work.plan->node[trial.first];
+    const Value& to = work.plan->value[node.out];
+    const int64_t n = trial.cells.cell->n;
+    work.next = work.arena;
+    work.specials = 0;
+    Pass pass = {work, trial, trial.cells, 1, -1};
+    remember(pass, node.out, one_element(work, to, 0, n, (int64_t)golden(work, to, n) + delta));
+    go_on(pass, trial.first + 1, false, outputs);
 }

@@ -10,11 +10,6 @@ struct Cells {
     int64_t count;
 };
 
-INLINE const int32_t* golden_sums(const Work& work, const Node& node) {
-    const Value& to = work.plan->value[node.out];
-    return node.sums + work.sample * to.pixels * to.channels;
-}
-
 // Channel planes of an image's golden sums, made when first asked for.
 INLINE const int32_t* planar_sums(Work& work, const Node& node) {
     const int64_t at = &node - work.plan->node;
@@ -81,6 +76,7 @@ static Difference* inject_weight(Work& work, const Node& node, const Cell& cell)
     const int64_t count = stop - first;
     int32_t x[count + 8], y[count + 8];
     Difference* d = open_difference(work, to.pixels, to.pixels);
+    if (!node.small) open_large(work, d, to.pixels);
     for (int64_t oy = 0; oy < to.height; oy++) {
         const int64_t iy = oy * node.sy + ky - node.top;
         if (iy < 0 || iy >= from.height) continue;
@@ -102,7 +98,8 @@ static Difference* inject_weight(Work& work, const Node& node, const Cell& cell)
             for (; bits; bits &= bits - 1) {
                 const int lane = __builtin_ctz(bits);
                 d->pixel[d->count] = (int32_t)(start + i + lane);
-                d->entry[d->count] = {(int32_t)n, change[lane]};
+                if (d->large) d->large[d->count] = change[lane];
+                d->entry[d->count] = {(uint16_t)n, (int16_t)change[lane]};
                 d->count++;
                 d->first[d->count] = d->count;
             }
@@ -134,14 +131,14 @@ INLINE void add_cells(Work& work, const Node& node, const Difference* d, Cells c
                 work.pixels.set(o);
             }
         }
-        if (d) each_entry(*d, [&](int32_t pixel, Entry e) {
-            if (e.channel != channel) return;
+        if (d) each_entry(*d, [&](int32_t pixel, int64_t c, int32_t delta) {
+            if (c != channel) return;
             const int64_t oy = pixel / from.width + node.top - ky;
             const int64_t ox = pixel % from.width + node.left - kx;
             if (oy < 0 || ox < 0 || oy % node.sy || ox % node.sx) return;
             if (oy / node.sy >= to.height || ox / node.sx >= to.width) return;
             const int64_t o = oy / node.sy * to.width + ox / node.sx;
-            work.sums[o * node.padded + cell.n] += cell.delta * e.delta;
+            work.sums[o * node.padded + cell.n] += cell.delta * delta;
             work.pixels.set(o);
         });
     }
@@ -177,71 +174,6 @@ INLINE void add_specials(Work& work, const Node& node, const Rows& rows, const D
     });
 }
 
-// Outputs that were summed term by term take the place of the others of eight codes.
-INLINE uint32_t override(const Work& work, const Node& node, int64_t first, int64_t c, int64_t stop,
-                         int64_t& at, v8i& changes, uint32_t bits) {
-    const Value& to = work.plan->value[node.out];
-    int32_t change[8];
-    store(change, changes);
-    for (; at < work.specials && work.special[at] < stop; at++) {
-        const int lane = (int)(work.special[at] - first);
-        const int64_t total = code(work.special_total[at], node.requantise, c + lane);
-        change[lane] = (int32_t)(total - golden(work, to, work.special[at]));
-        bits = (bits & ~(1u << lane)) | (uint32_t)(change[lane] != 0) << lane;
-    }
-    changes = load<v8i>(change);
-    return bits;
-}
-
-// Codes of the touched pixels, and where they differ; the added sums are zero again.
-// `sums` gives eight golden sums of a pixel from a channel on.
-template <bool SPECIALS, class S, class F>
-INLINE Difference* finish(Work& work, const Node& node, S* added, F sums) {
-    const Value& to = work.plan->value[node.out];
-    const int64_t channels = to.channels, padded = node.padded;
-    const Coder coder = coder_of(node.requantise);
-    const bool wraps = node.mode == WRAPS, wide = to.wide;
-    const void* codes = plane(work, to);
-    Difference* d = open_difference(work, to.pixels, to.pixels * channels + 8);
-    Entry* entry = d->entry;
-    int32_t count = 0;
-    int64_t at = 0;
-    drain(work.pixels, [&](int64_t m) {
-        Entry* next = entry;
-        S* more = added + m * padded;
-        for (int64_t c = 0; c < channels; c += 8) {
-            const int64_t first = m * channels + c;
-            v8i sum = sums(first, c) + widen8(more + c);
-            clear8(more + c);
-            if (wraps) sum = wrapped(sum, node.outer);
-            const v8i was = wide ? load<v8i>((const int32_t*)codes + first)
-                                 : widen8((const int16_t*)codes + first);
-            v8i changes = codes8(sum, coder, c) - was;
-            uint32_t bits = nonzero(changes);
-            if (channels - c < 8) bits &= (1u << (channels - c)) - 1;
-            if (SPECIALS) {
-                const int64_t end = (m + 1) * channels;
-                bits = override(work, node, first, c, first + 8 < end ? first + 8 : end, at,
-                                changes, bits);
-            }
-            next = put_entries(next, changes, bits, (int32_t)c);
-        }
-        d->pixel[count] = (int32_t)m;
-        count += next > entry;
-        entry = next;
-        d->first[count] = (int32_t)(entry - d->entry);
-    });
-    d->count = count;
-    return close_difference(work, d, (int32_t)(entry - d->entry));
-}
-
-template <class S> INLINE Difference* finish_sums(Work& work, const Node& node, S* added) {
-    const int32_t* sums = golden_sums(work, node);
-    auto from = [sums](int64_t first, int64_t) { return load<v8i>(sums + first); };
-    return work.specials ? finish<true>(work, node, added, from)
-                         : finish<false>(work, node, added, from);
-}
-
 // Every output of the touched pixels, term by term.
 INLINE Difference* finish_by_terms(Work& work, const Node& node, const Rows& rows,
                                    const Difference* in) {
@@ -258,7 +190,7 @@ INLINE Difference* finish_by_terms(Work& work, const Node& node, const Rows& row
             out.add(e, (int32_t)(code(total, node.requantise, n) - golden(work, to, e)));
         }
     });
-    return close_difference(work, out.d, out.entries);
+    return out.close();
 }
 
 static Difference* sums_layer(Work& work, const Node& node, const Rows& rows, const Difference* d,
@@ -281,8 +213,8 @@ static Difference* sums_layer(Work& work, const Node& node, const Rows& rows, co
     }
     if (narrow && fits16(node, from, *d)) {
         work.counts[3]++;
-        scatter<int16_t, int8_t, v16b>(work, node, *d, work.sums16, node.packed);
-        return finish_sums(work, node, work.sums16);
+        scatter16(work, node, *d);
+        return finish_sums(work, node, golden_sums(work, node), work.sums16, node.padded);
     }
     const bool mixed = d && node.packed && node.groups == 1;
     if (mixed && !narrow) fits16(node, from, *d);  // for the sums that it leaves
@@ -290,5 +222,5 @@ static Difference* sums_layer(Work& work, const Node& node, const Rows& rows, co
     if (d && node.groups > 1) scatter_groups(work, node, *d);
     else if (mixed) scatter_mixed(work, node, *d);
     else if (d) scatter<int32_t, int16_t, v8h>(work, node, *d, work.sums, node.packed16);
-    return finish_sums(work, node, work.sums);
+    return finish_sums(work, node, golden_sums(work, node), work.sums, node.padded);
 }

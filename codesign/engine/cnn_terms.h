@@ -42,8 +42,8 @@ INLINE void gather(Work& work, const Node& node, const Difference* d, int64_t m,
         }
         if (low == d->count || d->pixel[low] != pixel) continue;
         for (int32_t i = d->first[low]; i < d->first[low + 1]; i++) {
-            const int64_t c = d->entry[i].channel - first;
-            if (c >= 0 && c < fan_in) work.operands[c * taps + tap] += d->entry[i].delta;
+            const int64_t c = (int64_t)d->entry[i].channel - first;
+            if (c >= 0 && c < fan_in) work.operands[c * taps + tap] += delta_at(*d, i);
         }
     }
 }

@@ -21,6 +21,8 @@ WHOLE, POINTER = ctypes.c_int64, ctypes.c_void_p
 ROUNDINGS = {"half_up": 0, "half_even": 1, "floor": 2}
 LANES = 16  # channels are padded to whole vectors
 FRACTION_BITS = 51  # of a double, less what the half and the lowest code need
+SMALL = 1 << 14  # codes from -SMALL to SMALL - 1 differ by 16 bits
+IN_DOUBLES, EACH_ALONE, IN_PRODUCTS, BY_SHIFT = 1, 2, 3, 4  # how codes are made of sums
 
 
 def _fields(numbers: str, pointers: str = "") -> list[tuple[str, type]]:
@@ -38,7 +40,9 @@ class CFormat(ctypes.Structure):
 class CRequantise(ctypes.Structure):
     """`codesign.formats.Requantise`, its multipliers by channel."""
 
-    _fields_ = _fields("is_there shift low high rounding multiplier factor", "multiplier factor")
+    _fields_ = _fields(
+        "is_there shift low high rounding multiplier factor narrow", "multiplier factor narrow"
+    )
 
 
 class CValue(ctypes.Structure):
@@ -54,6 +58,7 @@ class CNode(ctypes.Structure):
 
     _fields_ = [
         *_fields("kind layer out inputs in multipliers maps each", "in multipliers maps each"),
+        *_fields("keeps_order"),
         ("requantise", CRequantise),
         *_fields(
             "kh kw sy sx top left groups terms padded packed packed16 weight bias bias_by_m "
@@ -64,7 +69,7 @@ class CNode(ctypes.Structure):
         ("outer", CFormat),
         *_fields("splits segments order place", "splits order place"),
         ("readout", CRequantise),
-        *_fields("sums largest_input struck_input", "sums"),
+        *_fields("sums largest_input struck_input small", "sums"),
     ]
 
 
@@ -131,20 +136,26 @@ def format_of(form: NumberFormat) -> CFormat:
 
 
 def requantise_of(q: Requantise | None, channels: int, kept: Kept) -> CRequantise:
-    """A requantisation with a multiplier for each channel; 2 as ``is_there`` means: no doubles."""
+    """A requantisation with a multiplier for each channel; ``is_there`` says how it is done."""
     if q is None:
         return CRequantise()
     multipliers = np.zeros(channels + LANES, dtype=np.int64)
     multipliers[:channels] = q.multiplier
-    fine = q.shift + int(max(-q.low, q.low, q.high)).bit_length() > FRACTION_BITS
+    largest = int(multipliers.max())
+    if q.rounding != "half_even" and largest <= 1 << q.shift:
+        way = IN_PRODUCTS  # no code has more bits than its sum
+    else:
+        fine = q.shift + int(max(-q.low, q.low, q.high)).bit_length() > FRACTION_BITS
+        way = EACH_ALONE if fine else IN_DOUBLES
     return CRequantise(
-        2 if fine else 1,
+        way,
         q.shift,
         q.low,
         q.high,
         ROUNDINGS[q.rounding],
         kept.array(multipliers),
         kept.array(multipliers / 2.0**q.shift),
+        kept.array(multipliers.astype(np.int32)),
     )
 
 

@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from codesign.engine.dense_golden import Golden
 from codesign.engine.sparse_cnn_bounds import BY_TERMS, Limits, limits
 from codesign.engine.sparse_cnn_data import (
+    BY_SHIFT,
+    IN_PRODUCTS,
     LANES,
+    SMALL,
     CNode,
     CPlan,
     CRequantise,
@@ -60,7 +63,7 @@ KINDS: dict[type[Layer], int] = {
     Slice: 5,
 }
 MOVES = 5
-MOST_INPUTS, MOST_BITS = 16, 46
+MOST_INPUTS, MOST_BITS, MOST_CHANNELS = 16, 46, 1 << 16
 TYPES = {"uint8": 0, "int8": 1, "int16": 2, "int32": 3, "int64": 4}
 
 
@@ -75,6 +78,8 @@ def why_not(program: Program) -> str:
         return "it has delayed edges"
     if any(len(layer.inputs) > MOST_INPUTS for layer in network):
         return f"a layer has more than {MOST_INPUTS} inputs"
+    if any(network.grid(layer.name)[1] > MOST_CHANNELS for layer in network):
+        return f"a layer has more than {MOST_CHANNELS} channels"
     sums = program.arithmetic.values()
     if any(form.bits > MOST_BITS for a in sums for form in (a.inner, a.outer)):
         return f"an accumulator has more than {MOST_BITS} bits"
@@ -87,6 +92,14 @@ def plan_of(golden: Golden) -> Plan:
     for index, layer in enumerate(golden.program.network.layers):
         builder.layer(index, layer)
     return builder.plan()
+
+
+def _keeps_order(places: NDArray[np.int32], channels: int, moved: int) -> bool:
+    """Whether the elements of a pixel go to one pixel, and pixels stay in order."""
+    pixels = np.where(places < 0, -1, places // moved).reshape(-1, channels)
+    last = pixels.max(axis=1)
+    stays = bool(((pixels == last[:, None]) | (pixels < 0)).all())
+    return stays and bool((np.diff(last[last >= 0]) >= 0).all())
 
 
 @dataclass(eq=False)
@@ -125,7 +138,7 @@ class _Builder:
 
     def _is_wide(self, index: int) -> bool:
         kept = self.golden.kept[index]
-        return min(kept.low, 0) < -(1 << 15) or max(kept.high, 0) >= 1 << 15
+        return min(kept.low, 0) < -SMALL or max(kept.high, 0) >= SMALL
 
     def elements(self, value: CValue, shape: tuple[int, ...]) -> Ints:
         """``[shape]`` element of a value in its own layout."""
@@ -154,14 +167,25 @@ class _Builder:
         elif isinstance(layer, MaxPool2d | AvgPool2d):
             self._window(node, layer.kernel, layer.stride, layer.padding)
         elif isinstance(layer, Add):
-            node.padded = -(-self.values[index].channels // LANES) * LANES
             node.multipliers = self.kept.array(np.array(layer.multipliers, dtype=np.int64))
         elif KINDS[type(layer)] == MOVES:
             self._moves(node, layer, sources, shapes)
         if not isinstance(layer, Concat):
             channels = self.values[index].channels
             node.requantise = requantise_of(getattr(layer, "requantise", None), channels, self.kept)
+            node.padded = -(-channels // LANES) * LANES
+            self._choose(node, layer)
         self.nodes.append(node)
+
+    def _choose(self, node: CNode, layer: Layer) -> None:
+        """Whether codes are small, and the quickest way to make them."""
+        q = node.requantise
+        node.small = bool(q.is_there) and q.low >= -SMALL and q.high < SMALL
+        node.small &= not self.values[node.out].wide
+        if isinstance(layer, Add) and layer.requantise and q.is_there == IN_PRODUCTS:
+            ones = bool((np.asarray(layer.requantise.multiplier) == 1).all())
+            if ones and q.shift < 30:  # a half more has room in 32 bits
+                q.is_there = BY_SHIFT
 
     def _read(self, node: CNode, sources: list[int]) -> None:
         node.inputs = len(sources)
@@ -192,6 +216,7 @@ class _Builder:
         node = CNode(kind=MOVES, layer=index, out=len(self.values) + len(self.more))
         self._read(node, [source])
         self._put_maps(node, [places], [CRequantise()])
+        node.keeps_order = _keeps_order(places, self.values[source].channels, channels)
         self.more.append(seen)
         self.nodes.append(node)
         return int(node.out)
@@ -224,6 +249,10 @@ class _Builder:
                 places[there.ravel()] = out.ravel()
             maps.append(places)
         self._put_maps(node, maps, each)
+        channels = self._at(sources[0]).channels
+        node.keeps_order = not isinstance(layer, Concat) and _keeps_order(
+            maps[0], channels, self.values[node.out].channels
+        )
 
     def _window(self, node: CNode, kernel: Any, stride: Any, padding: Any) -> None:
         node.kh, node.kw = kernel
