@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from random_programs import Draw
 
 from codesign.effects import Effects, Kind
 from codesign.formats import NumberFormat, Requantise
-from codesign.network import Edge, Flatten, Input, Layer, Leak, Lif, Linear, NetworkGraph
+from codesign.network import (
+    AvgPool2d,
+    Conv2d,
+    Edge,
+    Flatten,
+    Input,
+    Layer,
+    Leak,
+    Lif,
+    Linear,
+    MaxPool2d,
+    NetworkGraph,
+    is_mac,
+)
 from codesign.program import MacArithmetic, Program
 from codesign.samples import Samples
 
@@ -77,8 +92,62 @@ class Chains(Draw):
             if self.coin(0.2):
                 layers.append(Flatten(f"f{i}", (Edge(last),)))
                 last = f"f{i}"
-        network = NetworkGraph("chain", tuple(layers), steps)
-        sums = {x.name: self.sums(network, x.name) for x in layers if isinstance(x, Linear)}
+        return self.program_of(NetworkGraph("chain", tuple(layers), steps))
+
+    def convolutions(self, small: bool) -> Program:
+        """A network of one to three stages, the first a convolution; pooling here and there."""
+        steps = self.one(1, 2, 3, 5) if small else self.one(1, 3, 8, 40)
+        form = self.one(NumberFormat(1, False), NumberFormat(1, False), NumberFormat(4))
+        form = self.one(form, NumberFormat(8, False))
+        most = 4 if small else 9
+        shape = (self.whole(1, 3), self.whole(1, most), self.whole(2, most))
+        layers: list[Layer] = [Input("x", (), shape, form)]
+
+        def add(layer: Layer) -> None:
+            layers.append(layer)
+            shapes.append(layer.output_shape((shapes[-1],)))
+
+        shapes: list[tuple[int, ...]] = [shape]
+        for i in range(self.whole(1, 3)):
+            if i and len(shapes[-1]) == 3 and self.coin(0.4):
+                add(self.pool(f"r{i}", layers[-1].name, shapes[-1], 0.3))
+            edge = (Edge(layers[-1].name),)
+            if len(shapes[-1]) == 3 and (i == 0 or self.coin(0.6)):
+                conv = self._conv(f"s{i}", edge, shapes[-1], {})
+                assert isinstance(conv, Conv2d)
+                add(replace(conv, requantise=None))
+                if self.coin(0.5):
+                    add(self.pool(f"p{i}", f"s{i}", shapes[-1], 0.5))
+            else:
+                add(Flatten(f"f{i}", edge))
+                line = self._linear(f"s{i}", (Edge(f"f{i}"),), shapes[-1], {})
+                assert isinstance(line, Linear)
+                add(
+                    replace(
+                        line,
+                        bias=line.bias[..., :].reshape(-1)[: len(line.weight)],
+                        requantise=None,
+                    )
+                )
+            add(self.neurons(f"n{i}", layers[-1].name, shapes[-1][0]))
+        if self.coin(0.2):
+            add(Flatten("end", (Edge(layers[-1].name),)))
+        return self.program_of(NetworkGraph("convolutions", tuple(layers), steps))
+
+    def pool(self, name: str, source: str, shape: tuple[int, ...], average: float) -> Layer:
+        """A pooling layer of any geometry; windows may overlap and hold padding."""
+        make = self._avg_pool if self.coin(average) else self._max_pool
+        while True:
+            layer = make(name, (Edge(source),), shape, {})
+            assert isinstance(layer, MaxPool2d | AvgPool2d)
+            rows, columns = layer.output_shape((shape,))[1:] if _fits(layer, shape) else (0, 0)
+            if rows and columns:
+                return layer
+
+    def program_of(self, network: NetworkGraph) -> Program:
+        """Formats for a network."""
+        layers = network.layers
+        sums = {x.name: self.sums(network, x.name) for x in layers if is_mac(x)}
         chosen = {x.name: self.form(6, 20) for x in layers if isinstance(x, Lif) and self.coin(0.2)}
         return Program(network, sums, chosen)
 
@@ -113,11 +182,12 @@ class Chains(Draw):
             kind, at, ops = self.one(*WAYS)
             index = self.whole(0, len(network.layers) - 1)
             layer = network.layers[index]
-            needs = Linear if kind == "operand" or at == "bias" else Lif
+            needs = Conv2d | Linear if kind == "operand" or at == "bias" else Lif
             if kind == "activation" or isinstance(layer, needs):
                 break
         positions, channels = network.grid(layer.name)
-        spikes = kind in ("spike", "activation") and not isinstance(layer, Linear)
+        spikes = kind in ("spike", "activation") and not is_mac(layer)
+        spikes &= not isinstance(layer, MaxPool2d | AvgPool2d) or self.coin()
         spikes &= kind == "spike" or index > 2
         bits = 2 if spikes else self.one(1, 4, 8, 8, 12, 20, 24)
         low = 0 if spikes and self.coin(0.8) else self.whole(0, bits - 1)
@@ -135,12 +205,26 @@ class Chains(Draw):
         return row
 
 
+def _fits(layer: MaxPool2d | AvgPool2d, shape: tuple[int, ...]) -> bool:
+    """Whether every window of a pooling layer starts inside of the image."""
+    for axis in (0, 1):
+        before, after = layer.padding[2 * axis : 2 * axis + 2]
+        many = (shape[axis + 1] + before + after - layer.kernel[axis]) // layer.stride[axis] + 1
+        if many < 1 or (many - 1) * layer.stride[axis] - before >= shape[axis + 1]:
+            return False
+    return True
+
+
 def random_chain(
-    seed: int, trials: int = 12, count: int | None = None, small: bool = False
+    seed: int,
+    trials: int = 12,
+    count: int | None = None,
+    small: bool = False,
+    convolutions: bool = False,
 ) -> tuple[Program, Samples, Effects]:
     """A chain, samples for it, and effects on it: one a trial mostly, sometimes several."""
     draw = Chains(np.random.default_rng(seed))
-    program = draw.chain(small)
+    program = draw.convolutions(small) if convolutions else draw.chain(small)
     count = count or draw.one(1, draw.whole(2, 5), draw.whole(31, 40))
     rows = [
         {**draw.row(program, count), "trial": trial}

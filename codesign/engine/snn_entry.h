@@ -1,11 +1,5 @@
 // Many trials by one thread. Included once for each instruction set, inside of its namespace.
 
-template <class X> static X* made(int64_t count) {
-    X* at = (X*)calloc(count, sizeof(X));
-    if (!at) abort();
-    return at;
-}
-
 // What a call gives, of each trial: its outputs, or how many samples ended how.
 struct Wanted {
     int64_t* outputs;       // [trials][samples][outputs], or null
@@ -66,46 +60,74 @@ static void run_each(Scratch& z, const Row* rows, const int64_t* starts, int64_t
     free(guesses);
 }
 
+// Sizes of what a thread needs.
+struct Sizes { int64_t blocks, drives, stamps, ignored, sums, positions, neurons; };
+
+INLINE void raise(int64_t& most, int64_t value) { most = value > most ? value : most; }
+
+static Sizes sizes_of(const Model& m) {
+    Sizes z = {JOBS * m.steps * PACK, 0, 0, 0, JOBS, JOBS, 0};
+    for (int i = 0; i < m.stages; i++) {
+        const Stage& s = m.stage[i];
+        raise(z.blocks, s.sums * m.steps * s.padded);
+        // Stages of few sums take several samples together.
+        raise(z.blocks, JOBS * m.steps * s.padded);
+        raise(z.drives, (s.pool ? s.window + 1 : 1) * m.steps * GROUP);
+        raise(z.stamps, s.inputs > s.terms ? s.inputs : s.terms);
+        raise(z.stamps, s.neurons);
+        raise(z.ignored, s.positions * (s.padded / PACK));
+        raise(z.sums, JOBS * s.sums);
+        raise(z.positions, JOBS * s.positions);
+        raise(z.neurons, s.neurons);
+    }
+    return z;
+}
+
 static void run_trials(const Model& m, const Row* rows, const int64_t* starts, int64_t first,
                        int64_t last, const Wanted& wanted) {
-    int64_t widest = PACK, stamps = 0;
-    for (int s = 0; s < m.stages; s++) {
-        widest = m.stage[s].padded > widest ? m.stage[s].padded : widest;
-        stamps = m.stage[s].inputs > stamps ? m.stage[s].inputs : stamps;
-    }
+    const Sizes sizes = sizes_of(m);
     Scratch z = {};
     z.model = &m;
-    z.drive = made<int32_t>(m.steps * GROUP);
-    z.blocks = made<int32_t>(JOBS * m.steps * widest);
-    z.nothing = made<int32_t>(m.steps * PACK);
-    z.stamp = made<int32_t>(stamps > widest ? stamps : widest);
+    z.drive = made<int32_t>(sizes.drives);
+    z.incoming = made<int32_t>(m.steps * GROUP);
+    z.blocks = made<int32_t>(sizes.blocks);
+    z.stamp = made<int32_t>(sizes.stamps);
     z.changed = made<uint32_t>(m.steps);
     z.touched = made<uint32_t>(m.groups);
-    z.ignored = made<uint8_t>(widest / PACK);
+    z.ignored = made<uint8_t>(sizes.ignored);
+    z.sums.at = made<Span>(sizes.sums);
+    z.positions.at = made<Span>(sizes.positions);
+    z.flips.words = made<uint32_t>(sizes.neurons * m.steps);
+    z.flips.listed = made<uint8_t>(sizes.neurons);
     z.lines.room = 1;
     z.lines.delta = made<int32_t>(m.steps * GROUP);
-    Event* events = (Event*)malloc(2 * GROUP * m.steps * widest * sizeof(Event));
-    if (!events) abort();
-    for (int i = 0; i < 2 * GROUP; i++)
-        z.events[i / GROUP].list[i % GROUP] = events + i * m.steps * widest;
     run_each(z, rows, starts, first, last, wanted);
     z.faults.release();
     z.acting.release();
     z.mine.release();
+    z.here.release();
     z.cuts.release();
     z.neurons.release();
+    for (int s = 0; s < MAX_STAGES; s++) z.which[s].release();
     z.made.phases.release();
     z.made.fixes.release();
     z.made.breaks.release();
-    z.lines.which.release();
     z.lines.changed.release();
+    z.pooled.release();
+    z.flips.which.release();
+    z.sums.which.release();
+    z.positions.which.release();
+    for (int i = 0; i < 2 * GROUP; i++) z.events[i / GROUP].of[i % GROUP].release();
     free(z.lines.delta);
     free(z.drive);
+    free(z.incoming);
     free(z.blocks);
-    free(z.nothing);
     free(z.stamp);
     free(z.changed);
     free(z.touched);
     free(z.ignored);
-    free(events);
+    free(z.sums.at);
+    free(z.positions.at);
+    free(z.flips.words);
+    free(z.flips.listed);
 }

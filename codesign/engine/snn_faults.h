@@ -1,8 +1,9 @@
 // Rows of one trial, resolved: where in which stage, for which samples and steps, and what they
 // make of a neuron. Included once for each instruction set, inside of its namespace.
 
-enum Place { AT_WEIGHT, AT_INPUT, AT_BIAS, AT_STATE, AT_OPERATION, AT_THRESHOLD, AT_LINE, AT_LINES,
-             AT_CURRENT };
+enum Place { AT_WEIGHT, AT_INPUT, AT_BIAS, AT_SUM,  // in synapses
+             AT_STATE, AT_OPERATION, AT_THRESHOLD, AT_LINE, AT_CURRENT,  // in a neuron
+             AT_LINES };  // in the inputs of a stage
 
 struct Fault {
     const Row* row;
@@ -58,11 +59,10 @@ static bool resolve(const Model& model, const Row& row, Fault& fault) {
         default: break;
     }
     if (row.reader != -1 && row.reader != role.reader) return false;
-    fault.place = role.role == SUMS ? AT_CURRENT : AT_LINE;
-    if (role.role == LINES) {
-        fault.place = role.stage == 0 ? AT_LINES : AT_LINE;
-        fault.stage = role.stage == 0 ? 0 : role.stage - 1;
-    }
+    if (role.role == LINES) fault.place = AT_LINES;
+    else if (role.role == CURRENTS) fault.place = AT_CURRENT;
+    else if (role.role == SUMS) fault.place = model.stage[role.stage].pool ? AT_SUM : AT_CURRENT;
+    else fault.place = AT_LINE;
     return true;
 }
 
@@ -97,23 +97,6 @@ struct Neuron {
     double reach, cur_reach, threshold_reach;  // magnitudes that corruptions can give
 };
 
-// A list that grows.
-template <class X> struct Grown {
-    X* at = nullptr;
-    int64_t count = 0, room = 0;
-    X& push(const X& x) {
-        if (count == room) {
-            room = room ? 2 * room : 64;
-            X* more = (X*)realloc((void*)at, room * sizeof(X));
-            if (!more) abort();
-            at = more;
-        }
-        at[count] = x;
-        return at[count++];
-    }
-    void release() { free((void*)at); at = nullptr; count = room = 0; }
-};
-
 INLINE double reach_of(const Row& row) {
     if (row.op == REPLACE) return row.value < 0 ? -(double)row.value : (double)row.value;
     return (double)((int64_t)1 << (row.bits - (row.is_signed ? 1 : 0)));
@@ -133,9 +116,10 @@ static void fixed(Prepared& made, int32_t& start, int32_t& count, const Row& row
 }
 
 // One run of steps of a neuron in which the same faults act; fixes of a kind lie together.
-static Phase phase_of(const Stage& stage, Fault* const* mine, int count, int64_t n, int first,
-                      int last, Prepared& made, Neuron& neuron) {
-    Phase phase = {first, last, 1, 0, 0, 0, 0, 0, 0, {}, {}, stage.threshold[n], 0, ~0u};
+static Phase phase_of(const Stage& stage, Fault* const* mine, int count, int first, int last,
+                      Prepared& made, Neuron& neuron) {
+    const int64_t channel = neuron.neuron / stage.positions;
+    Phase phase = {first, last, 1, 0, 0, 0, 0, 0, 0, {}, {}, stage.threshold[channel], 0, ~0u};
     int64_t silent = 0, spike = 1;
     for (int which = 0; which < 4; which++) {
         for (int i = 0; i < count; i++) {
@@ -168,7 +152,7 @@ static Phase phase_of(const Stage& stage, Fault* const* mine, int count, int64_t
     phase.line1 = spike ? ~0u : 0;
     const double threshold = (double)phase.threshold;
     neuron.threshold_reach = larger(neuron.threshold_reach, threshold < 0 ? -threshold : threshold);
-    if (!phase.plain || phase.threshold != stage.threshold[n]) neuron.alters = 1;
+    if (!phase.plain || phase.threshold != stage.threshold[channel]) neuron.alters = 1;
     return phase;
 }
 
@@ -183,6 +167,7 @@ INLINE bool only_silences(const Phase& phase, int64_t threshold) {
 // The phases of a neuron under faults that pick it.
 static void prepare(const Stage& stage, Fault* const* mine, int count, int steps, Prepared& made,
                     Neuron& neuron) {
+    const int64_t threshold = stage.threshold[neuron.neuron / stage.positions];
     made.breaks.count = 0;
     made.breaks.push(0);
     made.breaks.push(steps);
@@ -199,15 +184,15 @@ static void prepare(const Stage& stage, Fault* const* mine, int count, int steps
     neuron.last = 0;
     neuron.only_silences = 1;
     for (int i = 0; i + 1 < breaks; i++) {
-        const Phase phase = phase_of(stage, mine, count, neuron.neuron, made.breaks.at[i],
+        const Phase phase = phase_of(stage, mine, count, made.breaks.at[i],
                                      made.breaks.at[i + 1], made, neuron);
         made.phases.push(phase);
-        if (phase.plain && phase.threshold == stage.threshold[neuron.neuron] && !phase.line0 &&
+        if (phase.plain && phase.threshold == threshold && !phase.line0 &&
             phase.line1)
             continue;
         neuron.first = phase.first < neuron.first ? phase.first : neuron.first;
         neuron.last = phase.last;
-        neuron.only_silences &= only_silences(phase, stage.threshold[neuron.neuron]);
+        neuron.only_silences &= only_silences(phase, threshold);
     }
     neuron.fit = neuron.alters;
 }

@@ -20,10 +20,12 @@ namespace snn {
 namespace portable {
 constexpr bool FEW = true;  // fewer special cases: smaller, not slower where vectors are missing
 #include "snn_lanes.h"
+#include "snn_pool.h"
 #include "snn_neuron.h"
 #include "snn_layer.h"
 #include "snn_faults.h"
 #include "snn_drive.h"
+#include "snn_current.h"
 #include "snn_trial.h"
 #include "snn_golden.h"
 #include "snn_entry.h"
@@ -37,10 +39,12 @@ constexpr bool FEW = true;  // fewer special cases: smaller, not slower where ve
 namespace avx2 {
 constexpr bool FEW = false;
 #include "snn_lanes.h"
+#include "snn_pool.h"
 #include "snn_neuron.h"
 #include "snn_layer.h"
 #include "snn_faults.h"
 #include "snn_drive.h"
+#include "snn_current.h"
 #include "snn_trial.h"
 #include "snn_golden.h"
 #include "snn_entry.h"
@@ -71,15 +75,16 @@ EXPORT void snn_sizes(int64_t* to) {
 // Whether the vectors of AVX2 are used unless a caller asks for portable ones.
 EXPORT int snn_fast() { return snn::has_avx2(); }
 
-EXPORT void snn_golden(const snn::Model* model, const int16_t* codes, int64_t* outputs,
-                           int portable) {
+// Fills what the stages point to. Gives the stages, as bits, that should keep values in 16 bits
+// which these do not hold: then the run is worth nothing.
+EXPORT int64_t snn_golden(const snn::Model* model, const int16_t* codes, int64_t* outputs,
+                          int portable) {
 #ifdef SNN_AVX2
     if (!portable && snn::has_avx2()) {
-        snn::avx2::golden_run(*model, codes, outputs);
-        return;
+        return snn::avx2::golden_run(*model, codes, outputs);
     }
 #endif
-    snn::portable::golden_run(*model, codes, outputs);
+    return snn::portable::golden_run(*model, codes, outputs);
 }
 
 // Trials `first` to `last`; rows of trial i are starts[i] to starts[i + 1]. Either `outputs`

@@ -13,6 +13,14 @@ INLINE void store(int32_t* to, v8i x) { memcpy(to, &x, sizeof x); }
 template <class T> INLINE typename Lanes<T>::type widen(v8i x) {
     return __builtin_convertvector(x, typename Lanes<T>::type);
 }
+// Golden values, kept in 16 or 32 bits.
+typedef int16_t v8s __attribute__((vector_size(16)));
+INLINE v8i load(const int16_t* from) {
+    v8s x;
+    memcpy(&x, from, sizeof x);
+    return __builtin_convertvector(x, v8i);
+}
+
 INLINE v8i narrow(v8i x) { return x; }
 INLINE v8i narrow(v8l x) { return __builtin_convertvector(x, v8i); }
 

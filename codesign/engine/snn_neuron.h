@@ -17,7 +17,7 @@ struct NeuronRun {
 
 constexpr int PACKS = GROUP / PACK;
 
-template <class T, class V> INLINE void widen4(V (&to)[PACKS], const int32_t* from) {
+template <class T, class S, class V> INLINE void widen4(V (&to)[PACKS], const S* from) {
     for (int j = 0; j < PACKS; j++) to[j] = widen<T>(load(from + PACK * j));
 }
 
@@ -37,7 +37,7 @@ template <class V> INLINE uint32_t signs4(const V (&f)[PACKS]) {
     return bits;
 }
 
-template <class T, class V> INLINE bool same4(const V (&v)[PACKS], const int32_t* golden) {
+template <class T, class S, class V> INLINE bool same4(const V (&v)[PACKS], const S* golden) {
     V wrong = v[0] ^ widen<T>(load(golden));
     for (int j = 1; j < PACKS; j++) wrong |= v[j] ^ widen<T>(load(golden + PACK * j));
     return !signs(narrow((V)(wrong != (V){})));
@@ -54,26 +54,26 @@ INLINE uint32_t on_line(uint32_t bits, const Phase& phase) {
 }
 
 // Where a run finds its golden values.
-struct Tracks {
-    const int32_t *current, *membrane;
+template <class S> struct Tracks {
+    const S *current, *membrane;
     const uint32_t* spikes;
     int64_t stride;  // of the currents, from step to step
 };
 
-INLINE Tracks tracks_of(const NeuronRun& run) {
+template <class S> INLINE Tracks<S> tracks_of(const NeuronRun& run) {
     const Stage& s = *run.stage;
     const int64_t place = run.neuron * run.groups + run.group;
-    return {s.current + place * (s.still ? 1 : run.steps) * GROUP,
-            s.membrane + place * run.steps * GROUP, s.spikes + place * run.steps,
+    return {(const S*)s.current + place * (s.still ? 1 : run.steps) * GROUP,
+            (const S*)s.membrane + place * run.steps * GROUP, s.spikes + place * run.steps,
             s.still ? 0 : GROUP};
 }
 
 // Steps of a phase in which more is wrong than threshold and line; true if converged.
-template <class T, class V>
+template <class T, class S, class V>
 static __attribute__((noinline)) bool broken_steps(NeuronRun& run, const Phase& phase, int t,
                                                    V (&v)[PACKS], V (&f)[PACKS]) {
     const Rule<T> rule(*run.stage);
-    const Tracks at = tracks_of(run);
+    const Tracks<S> at = tracks_of<S>(run);
     V threshold[PACKS];
     for (int j = 0; j < PACKS; j++) threshold[j] = (V){} + (T)phase.threshold;
     for (; t < phase.last; t++) {
@@ -95,10 +95,10 @@ static __attribute__((noinline)) bool broken_steps(NeuronRun& run, const Phase& 
     return false;
 }
 
-template <class T, int FIT, int ORDER, int DRIVE> static void run_neuron(NeuronRun& run) {
+template <class T, class S, int FIT, int ORDER, int DRIVE> static void run_neuron(NeuronRun& run) {
     typedef typename Lanes<T>::type V;
     const Rule<T> rule(*run.stage);
-    const Tracks at = tracks_of(run);
+    const Tracks<S> at = tracks_of<S>(run);
     V v[PACKS] = {}, f[PACKS] = {};
     run.begin = run.end = run.first;
     if (run.first > 0) {
@@ -110,7 +110,7 @@ template <class T, int FIT, int ORDER, int DRIVE> static void run_neuron(NeuronR
         const Phase& phase = run.phases[p];
         int t = phase.first > run.first ? phase.first : run.first;
         if (!phase.plain) {
-            if (t < phase.last && broken_steps<T>(run, phase, t, v, f)) return;
+            if (t < phase.last && broken_steps<T, S>(run, phase, t, v, f)) return;
             continue;
         }
         V threshold[PACKS];
@@ -132,33 +132,39 @@ template <class T, int FIT, int ORDER, int DRIVE> static void run_neuron(NeuronR
     run.end = (int32_t)run.steps;
 }
 
-template <class T, int FIT, int ORDER> static void run_driven(NeuronRun& run) {
-    if (!run.drive) run_neuron<T, FIT, ORDER, 0>(run);
-    else if (run.scale == 1 && !FEW) run_neuron<T, FIT, ORDER, 1>(run);
-    else run_neuron<T, FIT, ORDER, 2>(run);
+template <class S, int FIT, int ORDER> static void run_driven(NeuronRun& run) {
+    if (!run.drive) run_neuron<int32_t, S, FIT, ORDER, 0>(run);
+    else if (run.scale == 1 && !FEW) run_neuron<int32_t, S, FIT, ORDER, 1>(run);
+    else run_neuron<int32_t, S, FIT, ORDER, 2>(run);
 }
 
-template <int FIT> static void run_ordered(NeuronRun& run) {
+template <class S, int FIT> static void run_ordered(NeuronRun& run) {
     const int order = FEW ? 0 : usual_order(*run.stage);
-    if (order == 1) run_driven<int32_t, FIT, FEW ? 0 : 1>(run);
-    else if (order == 2) run_driven<int32_t, FIT, FEW ? 0 : 2>(run);
-    else run_driven<int32_t, FIT, 0>(run);
+    if (order == 1) run_driven<S, FIT, FEW ? 0 : 1>(run);
+    else if (order == 2) run_driven<S, FIT, FEW ? 0 : 2>(run);
+    else run_driven<S, FIT, 0>(run);
+}
+
+template <class S> static void run_golden_kept_as(NeuronRun& run) {
+    if (run.wide) {
+        if (run.drive) run_neuron<int64_t, S, FITTED, 0, 2>(run);
+        else run_neuron<int64_t, S, FITTED, 0, 0>(run);
+    } else if (run.fit) {
+        run_ordered<S, FITTED>(run);
+    } else {
+        run_ordered<S, FREE>(run);
+    }
 }
 
 static void run_any(NeuronRun& run) {
-    if (run.wide) {
-        if (run.drive) run_neuron<int64_t, FITTED, 0, 2>(run);
-        else run_neuron<int64_t, FITTED, 0, 0>(run);
-    } else if (run.fit) {
-        run_ordered<FITTED>(run);
-    } else {
-        run_ordered<FREE>(run);
-    }
+    if (run.stage->narrow) run_golden_kept_as<int16_t>(run);
+    else run_golden_kept_as<int32_t>(run);
 }
 
 // Whether a neuron does not fire in any sample of the group while its faults act.
 static bool silent(const NeuronRun& run) {
-    const uint32_t* spikes = tracks_of(run).spikes;
+    const uint32_t* spikes =
+        run.stage->spikes + (run.neuron * run.groups + run.group) * run.steps;
     uint32_t any = 0;
     for (int t = run.first; t < run.last; t++) any |= spikes[t];
     return !any;

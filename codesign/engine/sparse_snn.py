@@ -97,7 +97,8 @@ def supports(program: Program, effects: Effects) -> NDArray[np.bool_]:
 def golden(program: Program, samples: Samples, *, portable: bool = False) -> SnnGolden:
     """Run a program without effects and keep what trials start from.
 
-    Memory: about ``steps * neurons * 8`` bytes a sample, twice that behind the first stage.
+    Memory: about ``steps * neurons * 4`` bytes a sample, ``steps * sums * 2`` more where sums are
+    pooled, all twice behind the first stage; and twice that where values leave 16 bits.
 
     Args:
         program: What is computed.
@@ -117,12 +118,16 @@ def golden(program: Program, samples: Samples, *, portable: bool = False) -> Snn
             f"({why}); use codesign.engine.dense"
         )
     check_sizes(kernels)
-    arrays = arrays_of(chain, len(samples), still=not samples.timed)
-    steps = 1 if arrays.still else chain.steps
+    kernels.snn_golden.restype = ctypes.c_int64
+    steps = chain.steps if samples.timed else 1
     codes = np.ascontiguousarray(samples.inputs.reshape(len(samples), steps, -1), dtype=np.int16)
-    kernels.snn_golden(
-        ctypes.byref(arrays.model), _address(codes), _address(arrays.outputs), int(portable)
-    )
+    narrow, too_large = (1 << len(chain.stages)) - 1, -1
+    while too_large:  # stages whose golden values leave 16 bits: those in 32, all once more
+        narrow &= ~too_large if too_large > 0 else -1
+        arrays = arrays_of(chain, len(samples), still=not samples.timed, narrow=narrow)
+        too_large = kernels.snn_golden(
+            ctypes.byref(arrays.model), _address(codes), _address(arrays.outputs), int(portable)
+        )
     return SnnGolden(program, samples, arrays.outputs, chain, arrays)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.effects import At, Effects, Kind, Op
-from codesign.engine.sparse_snn_chain import LINES, NEURONS, SUMS, Chain
+from codesign.engine.sparse_snn_chain import CURRENTS, LINES, NEURONS, SPIKES, SUMS, Chain
 
 __all__ = ["sparse_trials"]
 
@@ -15,6 +15,7 @@ Bools = NDArray[np.bool_]
 
 # What is cheaper without differences: limits of one trial.
 MOST_ROWS, MOST_WEIGHTS, MOST_LINES = 256, 2048, 64
+LARGEST_SUM = 2.0**28  # of a corrupted sum that is pooled, times what is pooled
 WIDEST = 40  # bits of a corrupted membrane, current or threshold
 
 
@@ -95,16 +96,18 @@ class _Rows:
         number = np.array([r.stage for r in roles])[layer]
         self.trial = table["trial"].astype(np.int64)
         stored = kind == Kind.activation
-        lines = stored & (role == LINES) & (number == 0)
-        spikes = (kind == Kind.spike) | (stored & ((role == NEURONS) | (role == LINES) & ~lines))
-        current = stored & (role == SUMS)
+        pools = np.array([s.pool is not None for s in chain.stages])[number]
+        lines = stored & (role == LINES)
+        spikes = (kind == Kind.spike) | (stored & ((role == NEURONS) | (role == SPIKES)))
+        pooled = stored & (role == SUMS) & pools
+        current = stored & ((role == SUMS) | (role == CURRENTS)) & ~pooled
         state = kind == Kind.state
         operand = kind == Kind.operand
         bias = (kind == Kind.parameter) & (at == At.bias)
         threshold = (kind == Kind.parameter) & (at == At.threshold)
-        self.known = lines | spikes | current | state | operand | bias | threshold
+        self.known = lines | spikes | current | pooled | state | operand | bias | threshold
         self.known |= kind == Kind.operation
-        self.stage = np.minimum(number, len(chain.stages) - 1)
+        self.stage = number
         self.before = lines | operand | bias
 
         grows = (op == Op.add) | (op == Op.scale)
@@ -116,11 +119,15 @@ class _Rows:
         )
         self.fits = ~spikes | _stays_spike(table)
         self.fits &= ~(state | current) | (~grows & (reach <= 2.0**WIDEST))
+        areas = np.array(
+            [s.pool.kernel[0] * s.pool.kernel[1] if s.pool else 1 for s in chain.stages]
+        )
+        self.fits &= ~pooled | (~grows & (reach * areas[number] <= LARGEST_SUM))
         golden = np.array([float(np.abs(s.neurons.threshold).max()) for s in chain.stages])
         self.fits &= ~threshold | (_after(reach, op, golden[self.stage]) < 2.0**WIDEST)
         self.fits &= ~threshold | ~grows | (_alone(self.trial))
 
-        inputs = np.array([s.sums.weight.shape[1] for s in chain.stages])[self.stage]
+        inputs = np.array([s.sums.weight[0].size for s in chain.stages])[self.stage]
         outputs = np.array([s.sums.weight.shape[0] for s in chain.stages])[self.stage]
         terms = np.where(operand, _count(table["k"], inputs), 0)
         self.weights = np.where(operand, terms * _count(table["n"], outputs), 0).astype(np.float64)
