@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from benchmarks.denominators import denominators, instruction_set
-from benchmarks.engines import ours
-from benchmarks.measure import SEED
+from benchmarks.engines import Ours, ours
+from benchmarks.measure import SEED, say
 from benchmarks.mixes import Mix, mix_of
 from benchmarks.networks import Subject
 from benchmarks.results import Row
@@ -15,6 +16,7 @@ from benchmarks.results import Row
 __all__ = ["by_faults", "by_inputs", "by_workers"]
 
 CHUNK = 1000  # faults of a call, as a campaign would
+FEW, LONGEST = 50, 90.0  # faults by which a row is judged; seconds that it may take
 MIX = "weight"
 
 
@@ -44,19 +46,27 @@ class _Kernels:
         self.engine = ours("ours-cpu", self.subject, self.mix)
         self.paths = denominators(self.subject, self.engine.golden, tries=2)
 
+    def timed(self, engine: Ours, clock: Callable[[], float], faults: int) -> tuple[float, str]:
+        """Seconds per fault, and the first note."""
+        began, notes = clock(), []
+        for first in range(0, faults, CHUNK):
+            drawn = self.mix.draw(first, min(first + CHUNK, faults), SEED)
+            notes.append(engine.run(drawn).note)
+        return (clock() - began) / faults, next((note for note in notes if note), "")
+
     def rows(self, axis: str, counts: tuple[int, ...], workers: int = 1) -> list[Row]:
         """One row for each number of faults."""
         engine = self.engine
         if workers > 1:
             engine = ours("ours-cpu", self.subject, self.mix, workers)
         clock = time.perf_counter if axis == "workers" else time.process_time
-        rows = []
+        rows: list[Row] = []
+        tried, _ = self.timed(engine, clock, FEW)
         for faults in counts:
-            began, notes = clock(), []
-            for first in range(0, faults, CHUNK):
-                drawn = self.mix.draw(first, min(first + CHUNK, faults), SEED)
-                notes.append(engine.run(drawn).note)
-            seconds = (clock() - began) / faults
+            if tried * faults > LONGEST:
+                say(f"{self.subject.name}: {faults} faults would take {tried * faults:.0f} s")
+                break
+            seconds, note = self.timed(engine, clock, faults)
             a, b = self.paths.a.seconds, self.paths.b.seconds
             rows.append(
                 Row(
@@ -75,7 +85,7 @@ class _Kernels:
                     1e3 * seconds,
                     workers,
                     "wall" if axis == "workers" else "cpu",
-                    next((note for note in notes if note), ""),
+                    note,
                     axis,
                 )
             )

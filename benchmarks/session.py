@@ -123,7 +123,7 @@ def _network(
             save(results, out)
     for part in extra:
         if part not in results.done:
-            results.finish(part, _scaled(part.split()[1], subject, data, asked.cache))
+            results.finish(part, _scaled(part.split()[1], subject, data, asked))
             say(f"{part}: after {time.monotonic() - began:.0f} s")
             save(results, out)
 
@@ -159,28 +159,28 @@ def _axes(name: str) -> tuple[str, ...]:
     return ("faults", "workers") if name in ("lenet", "fc_snn", "conv_snn") else ()
 
 
-def _scaled(axis: str, subject: Subject, data: Path | None, cache: Path) -> list[Row]:
-    resnet = subject.name == "resnet20"
+def _scaled(axis: str, subject: Subject, data: Path | None, asked: argparse.Namespace) -> list[Row]:
+    faults = asked.faults or FAULTS.get(subject.name, 320)
     if axis == "faults":
-        inputs = RESNET_INPUTS if resnet else LENET_INPUTS
-        counts = COUNTS[:3] if subject.name == "conv_snn" else COUNTS
+        inputs = RESNET_INPUTS if subject.name == "resnet20" else LENET_INPUTS
+        counts = tuple(count for count in COUNTS if not asked.faults or count <= 100 * faults)
         return scaling.by_faults(subject, counts, inputs)
     if axis == "inputs":
-        return scaling.by_inputs(subject, (8, 32, 128, 256), FAULTS["resnet20"], axis)
+        return scaling.by_inputs(subject, (8, 32, 128, 256), faults, axis)
     if axis == "workers":
-        return scaling.by_workers(subject, (1, 2), 4 * FAULTS[subject.name])
-    return list(_depths(subject, data, cache))
+        return scaling.by_workers(subject, (1, 2), 4 * faults)
+    return list(_depths(subject, faults, data, asked.cache))
 
 
-def _depths(subject: Subject, data: Path | None, cache: Path) -> Iterator[Row]:
+def _depths(subject: Subject, faults: int, data: Path | None, cache: Path) -> Iterator[Row]:
     """The same campaign on ResNet-20 and on ResNet-32, if its weights are there."""
-    yield from scaling.by_inputs(subject, (64,), FAULTS["resnet20"], "depth")
+    yield from scaling.by_inputs(subject, (64,), faults, "depth")
     try:
         deeper = networks.make("resnet32", data, cache)
     except Absent as error:
         say(f"resnet32: left out: {error}")
         return
-    yield from scaling.by_inputs(deeper, (64,), FAULTS["resnet20"], "depth")
+    yield from scaling.by_inputs(deeper, (64,), faults, "depth")
 
 
 def _digest() -> str:
