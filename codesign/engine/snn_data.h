@@ -88,14 +88,17 @@ struct Model {
 template <class X> struct Grown {
     X* at = nullptr;
     int64_t count = 0, room = 0;
-    __attribute__((noinline, cold)) void grow() {
-        room = room ? 2 * room : 64;
+    __attribute__((noinline, cold)) void grow(int64_t least) {
+        room = 2 * room > least ? 2 * room : least;
         X* more = (X*)realloc((void*)at, room * sizeof(X));
         if (!more) abort();
         at = more;
     }
+    void reserve(int64_t more) {
+        if (__builtin_expect(count + more > room, 0)) grow(count + more);
+    }
     void push(const X& x) {
-        if (__builtin_expect(count == room, 0)) grow();
+        if (__builtin_expect(count == room, 0)) grow(64);
         at[count++] = x;
     }
     void release() { free((void*)at); at = nullptr; count = room = 0; }

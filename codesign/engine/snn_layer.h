@@ -23,8 +23,21 @@ struct Flips {
     Grown<int32_t> which;
 };
 
-// Steps and vectors in which a sum or a position differs; none where last is 0.
-struct Span { int32_t first, last, block0, block1; };
+// Steps and vectors in which a sum or a position differs; none where last is 0. Of the steps
+// between, those that may differ are bits, modulo 64.
+struct Span {
+    int32_t first, last, block0, block1;
+    uint64_t steps;
+};
+
+INLINE Span span_at(int32_t step, int64_t block0, int64_t block1) {
+    return {step, step + 1, (int32_t)block0, (int32_t)block1, (uint64_t)1 << (step & 63)};
+}
+INLINE void add_step(Span& span, int32_t step) {
+    span.first = step < span.first ? step : span.first;
+    span.last = step >= span.last ? step + 1 : span.last;
+    span.steps |= (uint64_t)1 << (step & 63);
+}
 
 struct Spans {
     Span* at;                // [slots][elements], zeros before and after
@@ -46,14 +59,16 @@ struct LayerRun {
     bool beyond, wide;       // whether lines leave their range, and 32 bits then may be too few
 };
 
+INLINE void list_flips(Flips& flips, int64_t neuron) {
+    if (flips.listed[neuron]) return;
+    flips.listed[neuron] = 1;
+    flips.which.push((int32_t)neuron);
+}
+
 INLINE void tell(const LayerRun& run, int lane, int step, int64_t neuron, int sign) {
     if (run.flips) {
-        Flips& f = *run.flips;
-        if (!f.listed[neuron]) {
-            f.listed[neuron] = 1;
-            f.which.push((int32_t)neuron);
-        }
-        f.words[neuron * run.model->steps + step] |= 1u << lane;
+        list_flips(*run.flips, neuron);
+        run.flips->words[neuron * run.model->steps + step] |= 1u << lane;
     } else if (run.out) {
         run.out->of[lane].push({step, (int32_t)neuron, sign});
     } else {
@@ -70,20 +85,44 @@ template <class S> struct Job {
     int32_t* drive;
     int64_t position, block;
     int lane, ignored, first, last;
+    uint64_t steps;
 };
 
 constexpr int JOBS = 4;
 
-template <class S, int POOLED>
-INLINE v8i current_at(const Stage& s, const Job<S>& job, int64_t t, int64_t steps) {
-    if (!POOLED) return load(job.current + t * s.padded) + load(job.drive + t * s.padded);
-    Pooling pooling(s);
-    for (int i = 0; i < s.window; i++) {
-        if (job.window[i] < 0) continue;
-        const int64_t at = (job.window[i] * steps + t) * s.padded;
-        pooling.add(load(job.total + at) + load(job.drive + at), s);
+// The windows of jobs: where their sums lie.
+struct Windows {
+    int64_t at[JOBS][LARGEST_WINDOW];
+    int count[JOBS];
+};
+
+template <class S>
+INLINE void find_windows(const Stage& s, const Job<S> (&jobs)[JOBS], int64_t steps, Windows& to) {
+    for (int j = 0; j < JOBS; j++) {
+        to.count[j] = 0;
+        for (int i = 0; i < s.window; i++)
+            if (jobs[j].window[i] >= 0)
+                to.at[j][to.count[j]++] = jobs[j].window[i] * steps * s.padded;
     }
-    return requantised(pooling.value, s.q_used ? load(job.multiplier) : (v8i){}, s);
+}
+
+// A current from sums that may differ.
+template <class S, int POOLED>
+INLINE v8i pooled_at(const Stage& s, const Job<S>& job, const int64_t* windows, int count,
+                     int64_t at) {
+    if (POOLED == MAXIMUM) {
+        v8i most = load(job.total + windows[0] + at) + load(job.drive + windows[0] + at);
+        for (int i = 1; i < count; i++) {
+            const int64_t here = windows[i] + at;
+            const v8i x = load(job.total + here) + load(job.drive + here);
+            most = x > most ? x : most;
+        }
+        return most;
+    }
+    v8i all = {};
+    for (int i = 0; i < count; i++)
+        all += load(job.total + windows[i] + at) + load(job.drive + windows[i] + at);
+    return requantised(all, s.q_used ? load(job.multiplier) : (v8i){}, s);
 }
 
 // Four jobs from the first step at which one differs on.
@@ -92,12 +131,16 @@ static void run_blocks(const LayerRun& run, const Job<S> (&jobs)[JOBS]) {
     typedef typename Lanes<T>::type V;
     const Stage& s = *run.stage;
     const Rule<T> rule(s);
-    const int64_t stride = s.padded, words = s.padded / PACK, steps = run.model->steps;
+    const int64_t stride = s.padded, words = stride / PACK, steps = run.model->steps;
+    Windows windows;
+    if (POOLED) find_windows(s, jobs, steps, windows);
+    uint64_t differ = 0;
     V v[JOBS] = {}, f[JOBS] = {}, threshold[JOBS];
     int first = (int)steps, last = 0;
     for (int j = 0; j < JOBS; j++) {
         first = jobs[j].first < first ? jobs[j].first : first;
         last = jobs[j].last > last ? jobs[j].last : last;
+        differ |= jobs[j].steps;
     }
     for (int j = 0; j < JOBS; j++) {
         threshold[j] = widen<T>(load(jobs[j].threshold));
@@ -107,13 +150,18 @@ static void run_blocks(const LayerRun& run, const Job<S> (&jobs)[JOBS]) {
     }
     for (int64_t t = first; t < steps; t++) {
         V c[JOBS];
-        for (int j = 0; j < JOBS; j++) {
-            if (POOLED && t >= last) {
-                c[j] = widen<T>(load(jobs[j].current + t * stride));
-                continue;
+        const int64_t at = t * stride;
+        if (POOLED && t < last && differ >> (t & 63) & 1) {
+            for (int j = 0; j < JOBS; j++)
+                c[j] = widen<T>(pooled_at<S, POOLED>(s, jobs[j], windows.at[j], windows.count[j], at));
+        } else if (POOLED) {
+            for (int j = 0; j < JOBS; j++) c[j] = widen<T>(load(jobs[j].current + at));
+        } else {
+            for (int j = 0; j < JOBS; j++) {
+                int32_t* more = jobs[j].drive + at;
+                c[j] = widen<T>(load(jobs[j].current + at) + load(more));
+                if (t < last) store(more, (v8i){});
             }
-            c[j] = widen<T>(current_at<S, POOLED>(s, jobs[j], t, steps));
-            if (!POOLED && t < last) store(jobs[j].drive + t * stride, (v8i){});
         }
         step_<T, FIT, ORDER>(v, f, c, threshold, rule);
         uint32_t found[JOBS], any = 0;
@@ -167,6 +215,7 @@ INLINE void cover(Spans& spans, int64_t at, const Span& more) {
     x.last = more.last > x.last ? more.last : x.last;
     x.block0 = more.block0 < x.block0 ? more.block0 : x.block0;
     x.block1 = more.block1 > x.block1 ? more.block1 : x.block1;
+    x.steps |= more.steps;
 }
 
 // Adds what a line that differs adds to a sum.
@@ -187,29 +236,39 @@ static void gather_only(const LayerRun& run, int lane, int slot) {
     const int64_t width = s.padded, steps = run.model->steps;
     const Grown<Event>& list = run.in->of[lane];
     int32_t* drive = run.drive + slot * steps * width;
-    Span span = {(int32_t)steps, 0, 0, (int32_t)(width / PACK)};
+    int32_t first = (int32_t)steps, last = 0;
+    const Event* at = list.at;
     for (int64_t i = 0; i < list.count; i++) {
-        const Event e = list.at[i];
+        const Event e = at[i];
         add_row(s.weight + e.line * width, e.delta, 0, width, drive + e.step * width);
-        span.first = e.step < span.first ? e.step : span.first;
-        span.last = e.step >= span.last ? e.step + 1 : span.last;
+        first = e.step < first ? e.step : first;
+        last = e.step >= last ? e.step + 1 : last;
     }
+    const Span span = {first, last, 0, (int32_t)(width / PACK), ~(uint64_t)0};
     cover(*run.sums, slot, span);
 }
 
-// Weighted differences of a sample's lines.
+// Weighted differences of a sample's lines: events of one line in a row at once.
 static void gather(const LayerRun& run, int lane, int slot) {
     const Stage& s = *run.stage;
-    const int64_t width = s.padded, steps = run.model->steps;
-    const Grown<Event>& list = run.in->of[lane];
-    for (int64_t i = 0; i < list.count; i++) {
-        const Event e = list.at[i];
-        for (int32_t r = s.reach_start[e.line]; r < s.reach_start[e.line + 1]; r++) {
+    const int64_t width = s.padded, steps = run.model->steps, count = run.in->of[lane].count;
+    const Event* list = run.in->of[lane].at;
+    for (int64_t i = 0, stop; i < count; i = stop) {
+        const int32_t line = list[i].line;
+        Span span = span_at(list[i].step, 0, 0);
+        for (stop = i + 1; stop < count && list[stop].line == line; stop++)
+            add_step(span, list[stop].step);
+        for (int32_t r = s.reach_start[line]; r < s.reach_start[line + 1]; r++) {
             const Reach reach = s.reach[r];
             const int64_t sum = slot * s.sums + reach.sum;
-            cover(*run.sums, sum, {e.step, e.step + 1, reach.block0, reach.block1});
-            add_row(s.weight + reach.row * width, e.delta, reach.block0 * PACK,
-                    reach.block1 * PACK, run.drive + (sum * steps + e.step) * width);
+            span.block0 = reach.block0;
+            span.block1 = reach.block1;
+            cover(*run.sums, sum, span);
+            int32_t* drive = run.drive + sum * steps * width;
+            const int32_t* row = s.weight + reach.row * width;
+            for (int64_t e = i; e < stop; e++)
+                add_row(row, list[e].delta, reach.block0 * PACK, reach.block1 * PACK,
+                        drive + list[e].step * width);
         }
     }
 }
@@ -261,6 +320,7 @@ template <class S> static Job<S> job_of(const LayerRun& run, int lane, int64_t s
     job.ignored = run.mine[m * (width / PACK) + block];
     job.first = span.first;
     job.last = span.last;
+    job.steps = span.steps;
     return job;
 }
 
@@ -284,7 +344,8 @@ template <class S, int POOLED> static void run_stage(const LayerRun& run) {
         Job<S> jobs[JOBS];
         int ready = 0;
         for (int64_t i = 0; i < found.which.count; i++) {
-            const int64_t at = found.which.at[i], slot = at / s.positions, m = at % s.positions;
+            const int32_t at = found.which.at[i], positions = (int32_t)s.positions;
+            const int32_t slot = at / positions, m = at % positions;
             const Span span = found.at[at];
             for (int64_t block = span.block0; block < span.block1; block++) {
                 jobs[ready++] = job_of<S>(run, lanes[slot], slot, m, block, span);
@@ -302,12 +363,13 @@ template <class S, int POOLED> static void run_stage(const LayerRun& run) {
     }
 }
 
+template <class S> static void run_golden_kept_as(const LayerRun& run) {
+    if (run.stage->pool == MAXIMUM) run_stage<S, MAXIMUM>(run);
+    else if (run.stage->pool == TOTAL) run_stage<S, TOTAL>(run);
+    else run_stage<S, NO_POOL>(run);
+}
+
 static void run_layer(const LayerRun& run) {
-    if (run.stage->narrow) {
-        if (run.stage->pool) run_stage<int16_t, 1>(run);
-        else run_stage<int16_t, 0>(run);
-    } else {
-        if (run.stage->pool) run_stage<int32_t, 1>(run);
-        else run_stage<int32_t, 0>(run);
-    }
+    if (run.stage->narrow) run_golden_kept_as<int16_t>(run);
+    else run_golden_kept_as<int32_t>(run);
 }

@@ -54,13 +54,30 @@ static void find_neurons(Scratch& z) {
     z.from[m.stages] = (int32_t)z.neurons.count;
 }
 
+// Spikes of a neuron that differ.
 static void tell_neuron(const LayerRun& layer, const NeuronRun& run, uint32_t lanes) {
     const Stage& s = *run.stage;
     const uint32_t* spikes = s.spikes + (run.neuron * run.groups + run.group) * run.steps;
+    const bool events = !layer.flips && layer.out;
+    for (int lane = 0; events && lane < GROUP; lane++)
+        layer.out->of[lane].reserve(run.end - run.begin);
     for (int t = run.begin; t < run.end; t++) {
-        for (uint32_t bits = run.changed[t] & lanes; bits; bits &= bits - 1) {
+        const uint32_t word = run.changed[t] & lanes;
+        if (!word) continue;
+        if (layer.flips) {
+            list_flips(*layer.flips, run.neuron);
+            layer.flips->words[run.neuron * run.steps + t] |= word;
+            continue;
+        }
+        for (uint32_t bits = word; bits; bits &= bits - 1) {
             const int lane = __builtin_ctz(bits);
-            tell(layer, lane, t, run.neuron, spikes[t] >> lane & 1 ? -1 : 1);
+            const int sign = spikes[t] >> lane & 1 ? -1 : 1;
+            if (!events) {
+                tell(layer, lane, t, run.neuron, sign);
+                continue;
+            }
+            Grown<Event>& list = layer.out->of[lane];
+            list.at[list.count++] = {t, (int32_t)run.neuron, sign};
         }
     }
 }
@@ -166,7 +183,7 @@ static void run_lines(Scratch& z, const LayerRun& layer, uint32_t lanes) {
         for (int32_t r = stage.reach_start[line]; r < stage.reach_start[line + 1]; r++) {
             const Reach& x = stage.reach[r];
             for (int32_t o = stage.owner_start[x.sum]; o < stage.owner_start[x.sum + 1]; o++)
-                cover(z.positions, stage.owner[o], {0, 1, x.block0, x.block1});
+                cover(z.positions, stage.owner[o], span_at(0, x.block0, x.block1));
         }
     }
     for (int64_t i = 0; i < z.positions.which.count; i++) {
