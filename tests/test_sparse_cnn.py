@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from random_programs import Draw
 
 from codesign.effects import At, Effects, Kind
-from codesign.engine import dense, kernels, reference, sparse
+from codesign.engine import dense, kernels, reference, sparse, sparse_cnn
 from codesign.errors import DataError
 from codesign.guards import Clamp
 from codesign.network import Input, NetworkGraph, is_mac
@@ -86,6 +86,23 @@ def test_the_number_of_workers_and_the_order_of_trials_change_nothing() -> None:
     table["trial"] = 39 - table["trial"]
     turned = sparse.evaluate(program, samples, Effects(table, 40), workers=4)
     assert np.array_equal(one.outputs, turned.outputs[::-1])
+
+
+def test_outputs_are_written_where_the_caller_wants_them() -> None:
+    program, samples, effects = random_case(7, trials=40)
+    golden = dense.golden(program, samples)
+    rows = effects.table[sparse_cnn.acting(effects.table)]
+    fine, sums = sparse_cnn.sparse_trials(golden, rows, 40)
+    mine = np.flatnonzero(fine & (np.bincount(rows["trial"], minlength=40) > 0))
+    assert len(mine) > 5
+    rows = rows[np.isin(rows["trial"], mine)]
+    starts = np.append(np.searchsorted(rows["trial"], mine), len(rows))
+    outputs = np.repeat(golden.outputs[None], 40, axis=0)
+    sparse_cnn.evaluate(golden, rows, starts, sums[mine], outputs, places=mine)
+    expected = dense.evaluate(program, samples, effects, golden=golden).outputs
+    assert np.array_equal(outputs[mine], expected[mine])
+    others = np.setdiff1d(np.arange(40), mine)
+    assert (outputs[others] == golden.outputs).all()
 
 
 def test_trials_without_a_sparse_form_are_dense_and_counted() -> None:

@@ -68,15 +68,14 @@ INLINE void step_lanes(const Plan& plan, Lanes16& lanes, const Trial& trial, int
     }
 }
 
-static Lanes16 open_lanes(const Plan& plan, const Trial* trial, const int32_t* order,
-                          int64_t trials) {
+static Lanes16 open_lanes(const Plan& plan, const Trial* trial, int64_t trials) {
     Lanes16 lanes = {};
     lanes.input = (int32_t**)calloc(plan.nodes + 1, sizeof(int32_t*));
     lanes.sums = (int32_t**)calloc(plan.nodes + 1, sizeof(int32_t*));
     lanes.found = (Found*)malloc(GROUP * BLOCK * sizeof(Found));
     for (int64_t t = 0; t < trials; t++) {
-        const int32_t i = trial[order[t]].first;
-        if (lanes.input[i] || !has_lanes(plan, trial[order[t]])) continue;
+        const int32_t i = trial[t].first;
+        if (lanes.input[i] || !trial[t].by_lanes) continue;
         const Node& node = plan.node[i];
         lanes.input[i] = (int32_t*)calloc(plan.value[node.in[0]].channels * GROUP, 4);
         lanes.sums[i] = (int32_t*)calloc(plan.value[node.out].channels * GROUP, 4);
@@ -94,29 +93,13 @@ static void close_lanes(const Plan& plan, const Lanes16& lanes) {
     free(lanes.found);
 }
 
-struct Place {
-    int32_t node, n, number;
-};
-
-static int by_place(const void* a, const void* b) {
-    const Place &x = *(const Place*)a, &y = *(const Place*)b;
-    if (x.node != y.node) return x.node - y.node;
-    return x.n != y.n ? x.n - y.n : x.number - y.number;
-}
-
 // Trials by where they start: neighbours then do the same on the same data.
-static int32_t* order_of(const Trial* trial, int64_t trials) {
-    Place* place = (Place*)malloc((trials + 1) * sizeof(Place));
-    int32_t* order = (int32_t*)malloc((trials + 1) * sizeof(int32_t));
-    int64_t count = 0;
-    for (int64_t t = 0; t < trials; t++)
-        if (trial[t].count)
-            place[count++] = {trial[t].first, (int32_t)trial[t].item->row->n[0], (int32_t)t};
-    qsort(place, count, sizeof(Place), by_place);
-    for (int64_t i = 0; i < count; i++) order[i] = place[i].number;
-    order[count] = -1;
-    free(place);
-    return order;
+static int by_place(const void* a, const void* b) {
+    const Trial &x = *(const Trial*)a, &y = *(const Trial*)b;
+    if (x.first != y.first) return x.first - y.first;
+    if (x.by_lanes != y.by_lanes) return x.by_lanes - y.by_lanes;
+    if (x.channel != y.channel) return x.channel - y.channel;
+    return x.number < y.number ? -1 : 1;
 }
 
 // Memory that a trial will soon read and write.
@@ -127,64 +110,69 @@ INLINE void ask_for(const Trial& trial, const int64_t* outputs) {
 }
 
 // Some trials on a group of images.
-static void run_group(Work& work, Lanes16& lanes, const Trial* trial, const int32_t* order,
-                      int64_t trials, int64_t from, int64_t to, int64_t* outputs) {
+static void run_group(Work& work, Lanes16& lanes, const Trial* trial, int64_t trials, int64_t from,
+                      int64_t to, int64_t* outputs) {
     const Plan& plan = *work.plan;
     memset(lanes.count, 0, sizeof lanes.count);
-    for (int64_t i = 0; i < trials; i++) {
-        if (!has_lanes(plan, trial[order[i]])) continue;
-        step_lanes(plan, lanes, trial[order[i]], order[i], to - from);
-        work.counts[0] += to - from;
-    }
+    for (int64_t i = 0; i < trials; i++)
+        if (trial[i].by_lanes) step_lanes(plan, lanes, trial[i], (int32_t)i, to - from);
     for (int64_t sample = from; sample < to; sample++) {
         bool shown = false;
-        const auto outputs_of = [&](int64_t number) {
-            return outputs + (number * plan.samples + sample) * plan.classes;
+        const auto outputs_of = [&](const Trial& one) {
+            return outputs + (one.place * plan.samples + sample) * plan.classes;
         };
-        const auto at = [&](int64_t number) {
+        const auto show = [&]() {
             if (!shown) show_image(work, sample);
             shown = true;
-            return outputs_of(number);
         };
         for (int64_t i = 0; i < trials; i++) {
-            const Trial& one = trial[order[i]];
-            if (sample < one.from || sample >= one.to || has_lanes(plan, one)) continue;
-            if (i + 2 < trials) ask_for(trial[order[i + 2]], outputs_of(order[i + 2]));
-            run(work, one, at(order[i]));
+            const Trial& one = trial[i];
+            if (one.by_lanes || sample < one.from || sample >= one.to) continue;
+            if (i + 2 < trials) ask_for(trial[i + 2], outputs_of(trial[i + 2]));
+            show();
+            run(work, one, outputs_of(one));
         }
         const Found* found = lanes.found + (sample - from) * BLOCK;
-        for (int32_t i = 0; i < lanes.count[sample - from]; i++) {
-            __builtin_prefetch(outputs_of(found[i].trial));
-            run_from(work, trial[found[i].trial], found[i].delta, at(found[i].trial));
+        const int32_t count = lanes.count[sample - from];
+        for (int32_t i = 0; i < count; i++) {
+            if (i + 2 < count) __builtin_prefetch(outputs_of(trial[found[i + 2].trial]));
+            show();
+            run_from(work, trial[found[i].trial], found[i].delta, outputs_of(trial[found[i].trial]));
         }
     }
 }
 
 static void evaluate(const Plan& plan, const Row* rows, const int64_t* starts,
-                     const uint8_t* sums, int64_t trials, int64_t from, int64_t to,
-                     int64_t* outputs, int64_t* counts) {
+                     const uint8_t* sums, const int64_t* places, int64_t trials, int64_t from,
+                     int64_t to, int64_t* outputs, int64_t* counts) {
     Work* work = open_work(plan);
     Trial* trial = (Trial*)calloc(trials + 1, sizeof(Trial));
     Item* items = (Item*)calloc(starts[trials] + 1, sizeof(Item));
-    for (int64_t t = 0; t < trials; t++)
-        trial[t] = prepare(plan, rows + starts[t], starts[t + 1] - starts[t], sums[t],
-                           items + starts[t]);
-    int32_t* order = order_of(trial, trials);
     int64_t acting = 0;
-    while (order[acting] >= 0) acting++;
-    Lanes16 lanes = open_lanes(plan, trial, order, acting);
+    for (int64_t t = 0; t < trials; t++) {
+        if (starts[t + 1] == starts[t]) continue;
+        Trial& one = trial[acting++];
+        one = prepare(plan, rows + starts[t], starts[t + 1] - starts[t], sums[t],
+                      items + starts[t]);
+        one.place = places[t];
+        one.number = (int32_t)t;
+        one.channel = (int32_t)one.item->row->n[0];
+        one.by_lanes = has_lanes(plan, one);
+        if (one.by_lanes) work->counts[0] += to - from;
+    }
+    qsort(trial, acting, sizeof(Trial), by_place);
+    Lanes16 lanes = open_lanes(plan, trial, acting);
     for (int64_t block = 0; block < acting; block += BLOCK) {
         const int64_t some = acting - block < BLOCK ? acting - block : BLOCK;
         for (int64_t sample = from; sample < to; sample += GROUP) {
             const int64_t stop = sample + GROUP < to ? sample + GROUP : to;
             show_lanes(plan, lanes, sample, stop);
-            run_group(*work, lanes, trial, order + block, some, sample, stop, outputs);
+            run_group(*work, lanes, trial + block, some, sample, stop, outputs);
         }
     }
     for (int i = 0; i < 8; i++) counts[i] += work->counts[i];
-    for (int64_t t = 0; t < trials; t++) free((void*)trial[t].cells.cell);
+    for (int64_t t = 0; t < acting; t++) free((void*)trial[t].cells.cell);
     close_lanes(plan, lanes);
-    free(order);
     free(items);
     free(trial);
     close_work(work);

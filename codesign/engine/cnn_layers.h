@@ -5,19 +5,24 @@ INLINE Difference* add_two(Work& work, const Node& node, Difference* const* in) 
     const Value &left = work.plan->value[node.in[0]], &right = work.plan->value[node.in[1]];
     Difference* first = in[0];
     Difference* second = node.in[1] == node.in[0] ? nullptr : in[1];
-    if (first) patch(work, left, *first, true);
-    if (second) patch(work, right, *second, true);
+    int16_t *more = work.sums16, *too = work.other16;
+    const int64_t padded = node.padded;
+    if (first) lay_down(work, *first, more, padded);
+    if (second) lay_down(work, *second, too, padded);
     const int16_t* a = (const int16_t*)plane(work, left);
     const int16_t* b = (const int16_t*)plane(work, right);
     const int16_t by_a = (int16_t)node.multipliers[0], by_b = (int16_t)node.multipliers[1];
-    Difference* found = finish_small<false>(work, node, [=](int64_t, int64_t e, int64_t, v8i& one,
-                                                            v8i& other)
-        __attribute__((always_inline)) {
-        weighted(load<v16h>(a + e), load<v16h>(b + e), by_a, by_b, one, other);
+    const bool same = node.in[1] == node.in[0];
+    return finish_small<false>(work, node, [=](int64_t m, int64_t e, int64_t c, v8i& one,
+                                               v8i& other) __attribute__((always_inline)) {
+        const int64_t at = m * padded + c;
+        const v16h changed = load<v16h>(more + at);
+        const v16h x = load<v16h>(a + e) + changed;
+        const v16h y = load<v16h>(b + e) + (same ? changed : load<v16h>(too + at));
+        clear16(more + at);
+        clear16(too + at);
+        weighted(x, y, by_a, by_b, one, other);
     });
-    if (first) unpatch(work, left, *first);
-    if (second) unpatch(work, right, *second);
-    return found;
 }
 
 INLINE bool are_two_small(const Work& work, const Node& node, Difference* const* in) {
@@ -119,6 +124,21 @@ INLINE Difference* average_layer(Work& work, const Node& node, const Difference&
     return finish_sums(work, node, pooled_sums(work, node), work.sums, node.padded);
 }
 
+// The largest codes of sixteen channels in a window.
+INLINE v16h largest_of(const int16_t* codes, const Windows& w, int64_t width, int64_t channels) {
+    const int16_t* row = codes + (w.y.first * width + w.x.first) * channels;
+    if (w.y.stop - w.y.first == 2 && w.x.stop - w.x.first == 2) {
+        const int16_t* next = row + width * channels;
+        return larger(larger(load<v16h>(row), load<v16h>(row + channels)),
+                      larger(load<v16h>(next), load<v16h>(next + channels)));
+    }
+    v16h most = v16h{} - SMALL;
+    for (int64_t y = w.y.first; y < w.y.stop; y++, row += width * channels)
+        for (int64_t x = 0; x < w.x.stop - w.x.first; x++)
+            most = larger(most, load<v16h>(row + x * channels));
+    return most;
+}
+
 // The largest of sixteen channels' faulty codes at once.
 INLINE Difference* largest_small(Work& work, const Node& node, const Difference& d) {
     const Value &from = work.plan->value[node.in[0]], &to = work.plan->value[node.out];
@@ -129,7 +149,7 @@ INLINE Difference* largest_small(Work& work, const Node& node, const Difference&
         for (int64_t y = w.y.first; y < w.y.stop; y++)
             for (int64_t x = w.x.first; x < w.x.stop; x++) work.pixels.set(y * to.width + x);
     }
-    patch(work, from, d, false);
+    patch(work, from, d);
     const int16_t *codes = (const int16_t*)plane(work, from), *was = (const int16_t*)plane(work, to);
     Difference* out = open_difference(work, to.pixels, to.pixels * channels);
     Entry* entry = out->entry;
@@ -138,10 +158,7 @@ INLINE Difference* largest_small(Work& work, const Node& node, const Difference&
         const Windows w = inside(work, node, m);
         Entry* next = entry;
         for (int64_t c = 0; c < channels; c += 16) {
-            v16h most = v16h{} - SMALL;
-            for (int64_t y = w.y.first; y < w.y.stop; y++)
-                for (int64_t x = w.x.first; x < w.x.stop; x++)
-                    most = larger(most, load<v16h>(codes + (y * from.width + x) * channels + c));
+            const v16h most = largest_of(codes + c, w, from.width, channels);
             const v16h changes = most - load<v16h>(was + m * channels + c);
             uint32_t bits = nonzero(changes);
             if (channels - c < 16) bits &= (1u << (channels - c)) - 1;

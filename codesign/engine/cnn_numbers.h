@@ -195,6 +195,16 @@ INLINE v8i widen8(const int16_t* from) {
 }
 INLINE v8i widen8(const int32_t* from) { return load<v8i>(from); }
 
+INLINE void widen16(v16h x, v8i& low, v8i& high) {
+#if HAS_AVX2
+    low = (v8i)_mm256_cvtepi16_epi32(_mm256_castsi256_si128((__m256i)x));
+    high = (v8i)_mm256_cvtepi16_epi32(_mm256_extracti128_si256((__m256i)x, 1));
+#else
+    for (int i = 0; i < 8; i++) low[i] = x[i];
+    for (int i = 0; i < 8; i++) high[i] = x[i + 8];
+#endif
+}
+
 INLINE v8i wrapped(v8i sums, const Format& form) {  // of at most 32 bits
     return ((sums - (int32_t)form.low) & (int32_t)(form.high - form.low)) + (int32_t)form.low;
 }

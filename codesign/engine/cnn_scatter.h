@@ -50,6 +50,7 @@ INLINE void add_runs(S* to, const W* w, int64_t lanes, int64_t by, const Entry* 
         if (left >= 12) { add_run<12, S, W, WV>(to, w, by, e, large, n); took = 12; }
         else if (left >= 8) { add_run<8, S, W, WV>(to, w, by, e, large, n); took = 8; }
         else if (left >= 6) { add_run<6, S, W, WV>(to, w, by, e, large, n); took = 6; }
+        else if (left == 5) { add_run<5, S, W, WV>(to, w, by, e, large, n); took = 5; }
         else if (left >= 4) { add_run<4, S, W, WV>(to, w, by, e, large, n); took = 4; }
         else if (left >= 3) { add_run<3, S, W, WV>(to, w, by, e, large, n); took = 3; }
         else if (left >= 2) { add_run<2, S, W, WV>(to, w, by, e, large, n); took = 2; }
@@ -72,10 +73,10 @@ INLINE void add_mixed(int32_t* to, const int8_t* weights, int64_t by_channel, co
         for (int j = 0; j < VECTORS; j++) sums[j] += delta * widen(load<v16b>(w + j * 16), v16h{});
     }
     for (int j = 0; j < VECTORS; j++) {
-        int16_t half[16];
-        store(half, sums[j]);
-        store(to + j * 16, load<v8i>(to + j * 16) + widen8(half));
-        store(to + j * 16 + 8, load<v8i>(to + j * 16 + 8) + widen8(half + 8));
+        v8i low, high;
+        widen16(sums[j], low, high);
+        store(to + j * 16, load<v8i>(to + j * 16) + low);
+        store(to + j * 16 + 8, load<v8i>(to + j * 16 + 8) + high);
     }
 }
 
@@ -267,11 +268,27 @@ INLINE void scatter_groups(Work& work, const Node& node, const Difference& d) {
     }
 }
 
-// Whether no sum of the differences that meet in one output can leave 16 bits: the largest sums of
-// a kernel's width along the rows, of as many rows as the kernel has.
+// Whether no sum of the differences that meet in one output can leave 16 bits: by the number and
+// size of differences, or by the largest sums of a kernel's width along the rows, of as many rows
+// as the kernel has.
 INLINE bool fits16(const Node& node, const Value& from, const Difference& d) {
     constexpr int TALLEST = 16;
     constexpr int64_t MOST = 1 << 20;
+    const int64_t limit = 32767 / node.largest_weight;
+    if (!d.large) {  // without the sums
+        int16_t largest = 0;
+        for (int32_t i = 0; i < d.first[d.count]; i++) {
+            const int16_t size = (int16_t)(d.entry[i].delta < 0 ? -d.entry[i].delta : d.entry[i].delta);
+            largest = size > largest ? size : largest;
+        }
+        int32_t longest = 0;
+        for (int32_t p = 0; p < d.count; p++) {
+            const int32_t n = d.first[p + 1] - d.first[p];
+            longest = n > longest ? n : longest;
+        }
+        const int64_t taps = node.kh * node.kw < d.count ? node.kh * node.kw : d.count;
+        if ((int64_t)largest * longest * taps <= limit) return true;
+    }
     int64_t most = 0, all = 0;
     for (int32_t p = 0; p < d.count; p++) {
         int64_t sum = 0;
@@ -281,7 +298,6 @@ INLINE bool fits16(const Node& node, const Value& from, const Difference& d) {
         most = sum > most ? sum : most;
         all += sum;
     }
-    const int64_t limit = 32767 / node.largest_weight;
     if (all <= limit || most * node.kh * node.kw <= limit) return true;
     if (most > limit || node.kh > TALLEST) return false;
     int64_t rows[TALLEST] = {}, last = -1, heaviest = 0;

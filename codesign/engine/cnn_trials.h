@@ -6,7 +6,9 @@ struct Trial {
     const Item* item;  // by node, in each in the order in which they act
     int32_t count, first, last, shape;
     int64_t from, to;     // samples on which any row acts
-    bool by_terms, windowed, by_reader;
+    bool by_terms, windowed, by_reader, by_lanes;
+    int32_t number, channel;  // in the order of the call; the first row's
+    int64_t place;            // in the outputs
     Cells cells;          // of all nodes, unless windowed
 };
 
@@ -137,7 +139,8 @@ INLINE int shape_of(const Plan& plan, const Trial& trial) {
 
 static Trial prepare(const Plan& plan, const Row* rows, int64_t count, int sums, Item* item) {
     const bool by_terms = sums == 2;
-    Trial trial = {item, (int32_t)count, 0, 0, ANY, INT64_MAX, 0, by_terms, false, false, {}};
+    Trial trial = {item, (int32_t)count, 0, 0, ANY, INT64_MAX, 0, by_terms, false, false, false,
+                   0, 0, 0, {}};
     for (int64_t i = 0; i < count; i++) {
         const int32_t node = (int32_t)plan.node_of[rows[i].layer];
         item[i] = {rows + i, node, what_of(plan, plan.node[node], rows[i]), (int32_t)i};

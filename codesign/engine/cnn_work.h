@@ -42,7 +42,7 @@ struct Work {
     Spans* spans;            // [nodes]
     int64_t* output_at;      // [elements of the last value] which output it is
     int32_t *sums, *codes;   // zeros: [largest] of 32 bits
-    int16_t* sums16;         // zeros
+    int16_t *sums16, *other16;  // zeros
     Bits pixels, elements;   // empty
     char *arena, *next;
     Difference** difference;  // [values] of this (trial, image), or null
@@ -216,6 +216,7 @@ static Work* open_work(const Plan& plan) {
     work->sums = (int32_t*)calloc(plan.largest + 64, 4);
     work->codes = (int32_t*)calloc(plan.largest + 64, 4);
     work->sums16 = (int16_t*)calloc(plan.largest + 64, 2);
+    work->other16 = (int16_t*)calloc(plan.largest + 64, 2);
     work->pixels = {(uint64_t*)calloc(words, 8), words, words, -1};
     work->elements = {(uint64_t*)calloc(words, 8), words, words, -1};
     work->arena = (char*)aligned_alloc(64, ((3 * all + 1024) + 63) & ~(int64_t)63);
@@ -238,7 +239,7 @@ static void close_work(Work* work) {
     }
     free(work->spans);
     void* all[] = {work->planar_at, work->output_at, work->planes, work->planar, work->planar_made, work->sums,
-                   work->codes, work->sums16, work->pixels.words, work->elements.words,
+                   work->codes, work->sums16, work->other16, work->pixels.words, work->elements.words,
                    work->arena, work->difference, work->operands, work->special,
                    work->special_total, work};
     for (void* one : all) free(one);
@@ -355,11 +356,20 @@ template <class F> INLINE void each_entry(const Difference& d, F&& f) {
             f(d.pixel[p], d.entry[i].channel, delta_at(d, i));
 }
 
+// Write differences into scratch, and their pixels into the set.
+INLINE void lay_down(Work& work, const Difference& d, int16_t* scratch, int64_t padded) {
+    for (int32_t p = 0; p < d.count; p++) {
+        int16_t* to = scratch + d.pixel[p] * padded;
+        work.pixels.set(d.pixel[p]);
+        for (int32_t i = d.first[p]; i < d.first[p + 1]; i++)
+            to[d.entry[i].channel] = d.entry[i].delta;
+    }
+}
+
 // Write differences into the golden planes, and take them out again.
-INLINE void patch(Work& work, const Value& value, const Difference& d, bool touch) {
+INLINE void patch(Work& work, const Value& value, const Difference& d) {
     int16_t* plane = (int16_t*)(work.planes + value.at);
     for (int32_t p = 0; p < d.count; p++) {
-        if (touch) work.pixels.set(d.pixel[p]);
         int16_t* codes = plane + d.pixel[p] * value.channels;
         for (int32_t i = d.first[p]; i < d.first[p + 1]; i++)
             codes[d.entry[i].channel] = (int16_t)(codes[d.entry[i].channel] + d.entry[i].delta);

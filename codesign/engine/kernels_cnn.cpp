@@ -42,18 +42,19 @@ EXPORT int64_t codesign_cnn_golden(const cnn::Plan* plan, int64_t from, int64_t 
     return cnn::baseline::golden_images(*plan, from, to);
 }
 
-// Outputs [trials][samples][classes] of samples from..to, where they are not golden. Sums [trials]:
+// Outputs [places][samples][classes] of samples from..to, where they are not golden. Sums [trials]:
 // 0 golden plus differences, 1 so although codes leave their range, 2 term by term.
 EXPORT void codesign_cnn_evaluate(const cnn::Plan* plan, const cnn::Row* rows,
-                                  const int64_t* starts, const uint8_t* sums, int64_t trials,
+                                  const int64_t* starts, const uint8_t* sums,
+                                  const int64_t* places, int64_t trials,
                                   int64_t from, int64_t to, int64_t* outputs, int64_t* counts) {
 #if HAS_TWO_ISAS
     if (is_fast()) {
-        cnn::avx2::evaluate(*plan, rows, starts, sums, trials, from, to, outputs, counts);
+        cnn::avx2::evaluate(*plan, rows, starts, sums, places, trials, from, to, outputs, counts);
         return;
     }
 #endif
-    cnn::baseline::evaluate(*plan, rows, starts, sums, trials, from, to, outputs, counts);
+    cnn::baseline::evaluate(*plan, rows, starts, sums, places, trials, from, to, outputs, counts);
 }
 
 // Bytes of the structs that Python fills: plan, node, value, requantisation, row.

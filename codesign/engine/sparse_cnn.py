@@ -71,6 +71,7 @@ def evaluate(
     sums: NDArray[np.uint8],
     outputs: Ints,
     workers: int = 1,
+    places: Ints | None = None,
 ) -> Ints:
     """Write the outputs of sparse trials where they differ from golden.
 
@@ -79,8 +80,9 @@ def evaluate(
         rows: ``[rows]`` of `EFFECT`, those that act, trial by trial.
         starts: ``[trials + 1]`` where each trial's rows begin.
         sums: ``[trials]`` of `sparse_trials`.
-        outputs: ``[trials, samples, classes]``, golden.
+        outputs: ``[places, samples, classes]``, golden.
         workers: Threads; the samples are split among them.
+        places: ``[trials]`` where each trial's outputs stand, or None for one behind another.
 
     Returns:
         Counts: (trial, sample) pairs, layers computed, outputs summed term by term, layers in 16
@@ -89,6 +91,9 @@ def evaluate(
     library, plan = _library(), prepared(golden)
     table = np.ascontiguousarray(rows, dtype=EFFECT)
     flags = np.ascontiguousarray(sums, dtype=np.uint8)
+    where = (
+        np.arange(len(flags)) if places is None else np.ascontiguousarray(places, dtype=np.int64)
+    )
     assert outputs.flags.c_contiguous
     assert outputs.dtype == np.int64
     samples = len(golden.samples)
@@ -101,6 +106,7 @@ def evaluate(
             table.ctypes.data,
             starts.ctypes.data,
             flags.ctypes.data,
+            where.ctypes.data,
             len(flags),
             cuts[i],
             cuts[i + 1],
@@ -224,7 +230,7 @@ def _library() -> ctypes.CDLL:
         library.codesign_cnn_golden.argtypes = [pointer, whole, whole]
         library.codesign_cnn_evaluate.restype = None
         library.codesign_cnn_evaluate.argtypes = [
-            *[pointer] * 4,
+            *[pointer] * 5,
             *[whole] * 3,
             *[pointer] * 2,
         ]
