@@ -115,9 +115,8 @@ def evaluate_counted(
     check_golden(golden, program, samples)
     table = effects.table if _is_spiking(program) else _acting(effects.table)
     run, twins = _distinct(table, effects.trials)
-    part, counts = _run(golden, _of_trials(table, run), workers)
     outputs = np.repeat(golden.outputs[None], effects.trials, axis=0)
-    outputs[run] = part
+    counts = _run(golden, _of_trials(table, run), run, outputs, workers)
     outputs[twins[:, 0]] = outputs[twins[:, 1]]
     nothing = np.zeros((3, effects.trials, len(samples)), dtype=bool)
     idle = effects.trials - len(run) - len(twins)
@@ -160,35 +159,38 @@ def _distinct(table: Rows, trials: int) -> tuple[Ints, Ints]:
     return np.flatnonzero(rows), twins
 
 
-def _run(golden: Golden, effects: Effects, workers: int) -> tuple[Ints, Counts]:
-    """Outputs of trials in all of which something acts, in the kernels or else densely."""
-    outputs = np.repeat(golden.outputs[None], effects.trials, axis=0)
+def _run(golden: Golden, effects: Effects, places: Ints, outputs: Ints, workers: int) -> Counts:
+    """Write outputs of trials in all of which something acts, by the kernels or else densely."""
     if effects.trials == 0:
-        return outputs, Counts()
+        return Counts()
     run = _spikes if _is_spiking(golden.program) else _codes
-    sparse, counts = run(golden, effects, outputs, workers)
+    sparse, counts = run(golden, effects, places, outputs, workers)
     others = np.flatnonzero(~sparse)
     if len(others):
         rest = _of_trials(effects.table, others)
         dense_run = dense.evaluate(golden.program, golden.samples, rest, golden=golden)
-        outputs[others] = dense_run.outputs
-    return outputs, replace(counts, sparse=int(sparse.sum()), dense=len(others))
+        outputs[places[others]] = dense_run.outputs
+    return replace(counts, sparse=int(sparse.sum()), dense=len(others))
 
 
-def _spikes(golden: Golden, effects: Effects, outputs: Ints, workers: int) -> tuple[Bools, Counts]:
+def _spikes(
+    golden: Golden, effects: Effects, places: Ints, outputs: Ints, workers: int
+) -> tuple[Bools, Counts]:
     """Write what the kernels for spiking networks can run; which trials they could."""
     start = _spiking_run(golden)
     sparse = sparse_snn.sparse_trials(start.chain, effects)
     mine = np.flatnonzero(sparse)
     if len(mine):
         part = _of_trials(effects.table, mine)
-        outputs[mine] = sparse_snn.evaluate(
+        outputs[places[mine]] = sparse_snn.evaluate(
             golden.program, golden.samples, part, golden=start, workers=workers
         ).outputs
     return sparse, Counts()
 
 
-def _codes(golden: Golden, effects: Effects, outputs: Ints, workers: int) -> tuple[Bools, Counts]:
+def _codes(
+    golden: Golden, effects: Effects, places: Ints, outputs: Ints, workers: int
+) -> tuple[Bools, Counts]:
     """Write what the kernels for networks of one step can run; which trials they could."""
     sparse, sums = sparse_cnn.sparse_trials(golden, effects.table, effects.trials)
     mine = np.flatnonzero(sparse)
@@ -196,9 +198,7 @@ def _codes(golden: Golden, effects: Effects, outputs: Ints, workers: int) -> tup
         return sparse, Counts()
     rows = _of_trials(effects.table, mine).table
     starts = np.searchsorted(rows["trial"], np.arange(len(mine) + 1))
-    part = outputs if sparse.all() else outputs[mine]
-    found = sparse_cnn.evaluate(golden, rows, starts, sums[mine], part, workers)
-    outputs[mine] = part
+    found = sparse_cnn.evaluate(golden, rows, starts, sums[mine], outputs, workers, places[mine])
     return sparse, Counts(**dict(zip(COUNTED, found.tolist(), strict=True)))
 
 

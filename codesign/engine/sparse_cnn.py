@@ -29,7 +29,7 @@ __all__ = ["evaluate", "prepared", "sparse_trials", "why_dense"]
 Ints = NDArray[np.int64]
 Rows = NDArray[np.void]
 MOST_ROWS = 128  # of a trial; from about a hundred faults on a dense pass costs less
-DENSE_SHARE = 4  # a trial whose sums, term by term, cost more than this part of a pass is dense
+DENSE_SHARE = 1  # a trial whose sums, term by term, cost more than a pass over this is dense
 PLACE_BITS = {Kind.operand: 16, Kind.term: 32, Kind.accumulator: 46, Kind.activation: 28}
 
 _plans: WeakKeyDictionary[Golden, Plan] = WeakKeyDictionary()
