@@ -93,7 +93,8 @@ def test_a_mesh_stalls_in_its_bubbles_and_in_slots_without_a_position():
     # and a bubble. Before the first fold a request of 4 cycles brings the first tile.
     layers = (Input("x", (), (20,), NumberFormat(8)), linear("l", "x", 20, 9))
     net = NetworkGraph("one", layers)
-    cost = priced(small_chip(datapath="gemmini", cols=3), net)
+    chip = small_chip(datapath="gemmini", cols=3, weight_sram=Memory(512, 16))
+    cost = priced(chip, net)
     assert cost.phases == {"l": Phases(compute=21, stall=21 * 3), "*": Phases(load=4)}
     assert cost.cycles == 21 * 4 + 4
 
